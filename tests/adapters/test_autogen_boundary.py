@@ -294,7 +294,7 @@ async def test_an_agent_whose_servers_cannot_be_opened_is_told_why_and_can_try_a
         shown = [[tool["name"] for tool in step["tools"]] for step in model.create_calls]
         assert [names[0] for names in shown] == ["open_later", "open_later", "echo", "echo"]
         assert "was not found" in model.create_calls[0]["tools"][0]["description"]
-        assert caplog.text.count("open_later is shown in their place") == 1, "though they are listed at every step"
+        assert caplog.text.count("open_later is offered instead") == 1, "though they are listed at every step"
 
 
 async def test_of_many_servers_that_cannot_be_opened_each_is_named_within_bounds(unruly: Unruly) -> None:
@@ -304,14 +304,14 @@ async def test_of_many_servers_that_cannot_be_opened_each_is_named_within_bounds
         for _ in range(2):
             [tool] = await workbench.list_tools()
             assert re.fullmatch(r"open_server-0_server-1_[\w-]{1,43}", tool["name"])
-            assert "None of 5 servers could be asked for its tools. server-0: " in tool["description"]
+            assert "None of 5 servers could list its tools. server-0: " in tool["description"]
             assert "server-2: " in tool["description"]
             assert "And 2 more. Call this to try again" in tool["description"]
             assert len(tool["description"]) < 1024
         for name in (tool["name"], "echo"):
             result = await workbench.call_tool(name)
             assert result.is_error
-            assert "None of 5 servers could be asked" in result.to_text()
+            assert "None of 5 servers could list its tools" in result.to_text()
         [alone] = await manager.workbench(["server-1"]).list_tools()
         assert alone["name"] == "open_server-1", "two workbenches of one agent must not share a name"
 
@@ -378,7 +378,7 @@ async def test_a_long_result_is_cut_and_can_be_read_on(way: str, unruly: Unruly)
         shown, _, how = text.partition("\n")
         assert (shown, is_error) == ("a" * 1000, False)
         handle = how.partition('read_on(handle="')[2][:8]
-        assert how == f'(Characters 0 to 1000 of 2500. To read on: read_on(handle="{handle}", offset=1000))'
+        assert how == f'(Characters 0 to 1000 of 2500. To read more: read_on(handle="{handle}", offset=1000))'
         text, is_error = await said(("read_on", {"handle": handle, "offset": 2000}), **tools)
         assert (text, is_error) == ("b" * 500, False)
 

@@ -254,7 +254,7 @@ async def test_an_executor_of_a_manager_of_ones_own() -> None:
         executor = StatefulMCPAgentExecutor(manager, "everything", Scripted(name_of_tool="count"))
         await executor.__aexit__(None, None, None)  # before it was entered there is nothing to leave
         async with executor:
-            with pytest.raises(RuntimeError, match="entered already"):
+            with pytest.raises(RuntimeError, match="already entered"):
                 await executor.__aenter__()
             assert said(await executor.ainvoke(ASK)) == "It said: 1"
             assert [info.server_name for info in manager.sessions()] == ["everything"]

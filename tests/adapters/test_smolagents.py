@@ -58,7 +58,7 @@ async def test_a_tool_that_takes_any_names_is_left_out_by_name(
     tools = toolkit.smolagents()
     assert [tool.name for tool in tools] == [name for name in toolkit.names if name != "free_form"]
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert record.message == "[MCP][everything] Tool 'free_form' is omitted: it takes more than a list of arguments."
+    assert record.message == "[MCP][everything] Tool 'free_form' is omitted: it accepts more than a list of arguments."
 
 
 async def test_names_are_made_what_python_takes(toolkit: Toolkit) -> None:
@@ -74,7 +74,7 @@ async def test_of_two_tools_that_would_share_a_name_the_second_is_left_out(
     plain = replace(toolkit["echo"], name="read_file", original_name="read_file")
     other = replace(toolkit["echo"], name="read-file", original_name="read-file")
     assert [tool.name for tool in Toolkit([plain, other]).smolagents()] == ["read_file"]
-    assert "Tool 'read-file' is omitted: it would be the second named 'read_file'." in caplog.text
+    assert "Tool 'read-file' is omitted: it would be a second tool named 'read_file'." in caplog.text
 
 
 async def test_what_the_model_is_told(toolkit: Toolkit) -> None:
@@ -107,7 +107,7 @@ async def test_the_ways_to_call(toolkit: Toolkit) -> None:
     ]
     for way in ways:
         assert await asyncio.to_thread(way) == '{"b": [2], "self": "one"}'
-    with pytest.raises(TypeError, match="takes 3 arguments, not 4"):
+    with pytest.raises(TypeError, match="accepts 3 arguments, not 4"):
         tool(1, 2, 3, 4)
 
 

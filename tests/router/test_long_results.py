@@ -32,7 +32,7 @@ def test_reading_on_brings_all_of_it_and_ends() -> None:
     long = LongResults(10, BY_CALL_TOOL)
     text = "".join(chr(ord("a") + index % 26) for index in range(25))
     parts = [long.shortened(result_of(text), []).text]
-    while "To read on" in parts[-1]:
+    while "To read more" in parts[-1]:
         parts.append(long.read_on(said_to_give(parts[-1])).text)
     assert [part[:10] for part in parts] == [text[:10], text[10:20], text[20:]]
     assert parts[0].partition("\n")[2].startswith("(Characters 0 to 10 of 25.")

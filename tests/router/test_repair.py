@@ -61,7 +61,7 @@ def test_a_parameter_of_the_tools_own_is_not_taken_for_nesting() -> None:
 
 
 def test_fields_beside_tool_are_arguments() -> None:
-    note = "b, c stood next to tool instead of in arguments"
+    note = "b, c moved into arguments"
     assert repaired_call("t", {"a": 1}, {"b": 2, "c": 3}, NO_NAMES) == ("t", {"a": 1, "b": 2, "c": 3}, [note])
     assert repaired_call("t", {"a": 1}, {"a": 2}, NO_NAMES) == ("t", {"a": 1}, []), "arguments come first"
 

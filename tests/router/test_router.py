@@ -189,7 +189,7 @@ async def test_what_is_wrong_is_told_before_anything_is_started(
     [
         ("rig.work", '{"n": 7}', {}, "arguments were given as a JSON string"),
         ("rig.work", {"n": "7"}, {}, "n was given as text"),
-        ("rig.work", None, {"n": 7}, "n stood next to tool instead of in arguments"),
+        ("rig.work", None, {"n": 7}, "n moved into arguments"),
         ("rig.work", {"arguments": {"n": 7}}, {}, "arguments were nested twice"),
         ("rig.work", {"tool": "rig.work", "arguments": {"n": 7}}, {}, "arguments were nested twice"),
         ("", {"tool": "rig.work", "arguments": '{"n": 7}'}, {}, "arguments were nested twice"),
@@ -226,7 +226,7 @@ async def test_a_policy_is_asked_first(known: tuple[MCPClientSessionManager, Rig
             await router.call_tool(tool, {"n": n})
         assert server.runs(n) == 0
     assert asked == ["rig.work {'n': 1}", "rig.work {'n': 2}"]
-    with pytest.raises(CallDeniedError, match="it must be approved first"):
+    with pytest.raises(CallDeniedError, match="it requires approval"):
         await manager.router(policy=policy).call_tool("rig.work", {"n": 5})
     [query] = manager.router(mode="server", policy=policy, on_ask=on_ask).toolkit()
     assert (await query.call({"server_name": "rig", "tool_name": "look", "arguments": {"n": 3}})).text == "look 3"
@@ -258,7 +258,7 @@ async def _waits(tool: ToolEntry, arguments: Mapping[str, Any]) -> Any:
         (_cancelled, "CancelledError"),
         (_waits, "it did not answer within 0.2 s"),
         (lambda tool, arguments: None, "it returned None"),
-        (lambda tool, arguments: 1, "it returned an int, and has to return "),
+        (lambda tool, arguments: 1, "it returned an int, but must return "),
         (lambda tool, arguments: "no", "it returned a str"),
         (lambda tool, arguments: ["allow"], "it returned a list"),
     ],
@@ -289,7 +289,7 @@ async def test_a_long_result_can_be_read_on(known: tuple[MCPClientSessionManager
     manager, _ = known
     router = manager.router(max_result_chars=1000)
     first = await router.call_tool("rig.big", {"bytes": 2500})
-    assert first.text.startswith("x" * 1000 + "\n(Characters 0 to 1000 of 2500. To read on: call_tool(tool=")
+    assert first.text.startswith("x" * 1000 + "\n(Characters 0 to 1000 of 2500. To read more: call_tool(tool=")
     arguments = json.loads(first.text[first.text.index('{"handle"') : first.text.index("))")])
     second = await router.call_tool("jackfield.read_on", arguments)
     assert "1000 to 2000 of 2500" in second.text

@@ -384,7 +384,7 @@ async def test_keys_that_cannot_be_fetched_are_no_reason_to_sign_in_again() -> N
 def test_clients_of_other_machines_need_a_check() -> None:
     for hosts in (["mcp.example.com"], ["*"], ["localhost", "10.0.0.7:*"]):
         for stateless in (False, True):
-            with pytest.raises(ValueError, match=r"nothing checks who they are\. Give `auth`"):
+            with pytest.raises(ValueError, match=r"does not authenticate them\. Give `auth`"):
                 serve_sessions(Server("open"), allowed_hosts=hosts, stateless=stateless)
         serve_sessions(Server("open"), allowed_hosts=hosts, auth="none")
     serve_sessions(Server("open"), allowed_hosts=["localhost:8000", "127.0.0.1:*", "[::1]", "[::1]:9000"])

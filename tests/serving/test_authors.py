@@ -35,7 +35,7 @@ async def test_a_request_without_a_session_is_told_that_it_has_no_state(caplog: 
         client = Client(http, None)
         answer = await client.modern(made.urls[0], "tools/call", {"name": "count", "arguments": {}})
         text = answer.json()["result"]["content"][0]["text"]
-        assert "This request has no session, so that it has no state." in text
+        assert "This request has no session, so it has no state." in text
         assert "keep state under a handle" in text
         assert "Traceback" not in caplog.text
         await client.initialize(made.urls[0])

@@ -218,7 +218,7 @@ async def test_an_id_in_use_is_refused_and_not_run_again(both: Two) -> None:
             message = {"id": 7, "method": "tools/call", "params": {"name": "wait", "arguments": {"tag": "again"}}}
             response = await session.post(url, message)
             assert response.status_code == 400
-            assert "A request with this id runs in the session" in response.text
+            assert "A request with this id is already running in the session" in response.text
         # 7 and "7" are two ids, and so is 7 of another session.
         assert await session.call(both.b, "where", number="7") == "b"
         assert await other.call(both.b, "where", number=7) == "b"
@@ -319,8 +319,8 @@ async def test_a_task_that_a_handler_waits_for_is_cancelled(
     session = await both.session()
     with anyio.fail_after(10):
         answer = await session.request(both.a, "test/giveUp", {"_meta": {"progressToken": "t"}})
-    assert "Something that the server's handler waited for was cancelled" in answer["error"]["message"]
-    assert "cancelled by what it waited for" in caplog.text
+    assert "Something that the server's handler awaited was cancelled" in answer["error"]["message"]
+    assert "cancelled by something that it awaited" in caplog.text
     assert await session.call(both.a, "where") == "a"
 
 

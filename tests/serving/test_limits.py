@@ -66,7 +66,7 @@ async def test_open_streams() -> None:
             assert _refusal(refused) == (
                 503,
                 "1",
-                "No stream was opened: this instance has too many (`streams` is 1).",
+                "No stream was opened: this instance has too many open (`streams` is 1).",
             )
         host = made.instances.served[0].host
         await until(lambda: host.instance.open_streams == 0)
@@ -88,7 +88,7 @@ async def test_running_requests_of_a_session() -> None:
                 assert _refusal(answer) == (
                     429,
                     "1",
-                    "The request was not started: too many run in this session (`requests_per_session` is 2).",
+                    "The request was not started: too many are running in this session (`requests_per_session` is 2).",
                 )
             # Another session has its own.
             bob = made.client("bob")
@@ -146,7 +146,7 @@ async def test_listen_streams_of_a_user() -> None:
         assert _refusal(answer) == (
             429,
             "1",
-            "No stream was opened: this user has too many on this instance (`listens_per_user` is 2).",
+            "No stream was opened: this user has too many open on this instance (`listens_per_user` is 2).",
         )
         assert (await ann.modern(url, "tools/list")).status_code == 200
         tasks.cancel_scope.cancel()
@@ -162,7 +162,8 @@ async def test_listen_streams_count_as_streams() -> None:
             tasks.start_soon(nobody.modern, url, "subscriptions/listen", LISTEN)
             await until(lambda: one.served[0].host.instance.open_streams == 1)
             answer = await nobody.modern(url, "subscriptions/listen", LISTEN, number=2)
-            assert _refusal(answer)[::2] == (503, "No stream was opened: this instance has too many (`streams` is 1).")
+            refused = "No stream was opened: this instance has too many open (`streams` is 1)."
+            assert _refusal(answer)[::2] == (503, refused)
             tasks.cancel_scope.cancel()
         await one.assert_idle()
 
@@ -203,7 +204,7 @@ async def test_running_requests_of_an_instance() -> None:
             assert _refusal(answer) == (
                 503,
                 "1",
-                "The request was not started: too many run on this instance (`requests` is 1).",
+                "The request was not started: too many are running on this instance (`requests` is 1).",
             )
             assert (await bob.request(there, "ping")).status_code == 200
             gate.opened.set()
@@ -225,7 +226,7 @@ async def test_running_calls(modern: bool) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(called, ann, "wait")
             await until(lambda: gate.running == 1)
-            mine = "The call was not made: too many of this user run on this instance (`calls_per_user` is 1)."
+            mine = "The call was not made: too many of this user are running on this instance (`calls_per_user` is 1)."
             assert _refusal(await called(ann, "whoami", 2)) == (429, "1", mine)
             # What is no call goes on.
             assert (await ann.request(url, "tools/list", number=3)).status_code == 200
@@ -235,7 +236,7 @@ async def test_running_calls(modern: bool) -> None:
             assert _refusal(refused) == (
                 503,
                 "1",
-                "The call was not made: too many run on this instance (`calls` is 2).",
+                "The call was not made: too many are running on this instance (`calls` is 2).",
             )
             assert refused.json()["error"]["data"] == {"executed": False, "bound": "calls"}
             gate.opened.set()

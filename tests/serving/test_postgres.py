@@ -191,7 +191,7 @@ async def test_a_role_with_rights_on_the_tables_suffices(database: Database) -> 
     await database.migrate()
     await database.run(f"create role {database.role} login; select 1")
     mine = database.url_of(database.role)
-    with pytest.raises(ConfigError, match="may not use the tables") as caught:
+    with pytest.raises(ConfigError, match="lacks rights on the tables") as caught:
         await database.backend(mine).sessions.open(ttl=60).__aenter__()
     assert "--role ROLE" in str(caught.value.hint)
     with pytest.raises(ConfigError, match="refused"):
@@ -304,7 +304,7 @@ async def test_other_roles_see_the_rows_of_one_principal_only(database: Database
             assert await seen(None) == await seen(ANN) == {"s2"}
     # Without a policy of its own, an instance would see nothing, and says so.
     await database.run(f"grant insert, update, delete on all tables in schema {database.schema} to {reader}; select 1")
-    with pytest.raises(ConfigError, match="may not use the tables"):
+    with pytest.raises(ConfigError, match="lacks rights on the tables"):
         await database.backend(theirs).sessions.open(ttl=60).__aenter__()
 
 

@@ -88,11 +88,11 @@ async def test_text_of_a_reply(stored: bytes, text: str) -> None:
     [
         (b"", "closed the connection"),
         (b"$100\r\nhalf", "closed the connection"),
-        (b"HTTP/1.1 400 Bad Request\r\n", "does not answer as a Redis"),
-        (b"$many\r\n", "does not answer as a Redis"),
-        (b"*many\r\n", "does not answer as a Redis"),
-        (b":many\r\n", "does not answer as a Redis"),
-        (b"$-2\r\n", "does not answer as a Redis"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "does not answer like Redis"),
+        (b"$many\r\n", "does not answer like Redis"),
+        (b"*many\r\n", "does not answer like Redis"),
+        (b":many\r\n", "does not answer like Redis"),
+        (b"$-2\r\n", "does not answer like Redis"),
         (b"+OK\r\n+and more\r\n", "and more"),
     ],
 )

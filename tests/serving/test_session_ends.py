@@ -61,7 +61,7 @@ async def test_delete_ends_all_of_a_session_on_every_instance(both: Two, engine:
             assert await resumed.next() is None
         for stream in (of_a, of_b, asking):
             answer = await stream.answer()
-            assert "The session was ended while this request ran" in answer["error"]["message"]
+            assert "The session was closed while this request was running" in answer["error"]["message"]
         assert await standalone.next() is None
         await until(lambda: sorted(both.talk.cancelled) == ["a@a", "b@b"])
         assert await other.delete(both.a) == 200
@@ -214,7 +214,7 @@ async def test_handlers_of_notifications_are_bounded_and_end_with_the_session(en
         await until(lambda: told == ["began"])
         response = await session.post(both.a, {"method": changed})
         assert response.status_code == 429
-        assert "The notification was not taken" in response.text
+        assert "The notification was not accepted" in response.text
         assert await session.call(both.a, "where") == "a"
         assert await session.delete(both.b) == 200
         await until(lambda: told == ["began", "ended"])

@@ -238,7 +238,7 @@ async def test_waiting_for_a_turn_counts_for_the_call(pushy: Pushy) -> None:
         tool = server_tool(OrderedSource(session), config, Tool(name="work", input_schema={}))
         first = asyncio.create_task(tool.call({}, call_timeout=30))
         await asyncio.sleep(0)
-        with pytest.raises(SessionTimeoutError, match=r"calls before this one.*within 0\.3 s"):
+        with pytest.raises(SessionTimeoutError, match=r"calls before this call.*within 0\.3 s"):
             await tool.call({})
         first.cancel()
 

@@ -85,7 +85,7 @@ async def test_a_server_that_cannot_be_opened_is_an_error_where_that_is_wanted(
 async def test_without_any_server_there_is_no_toolkit(unruly: Unruly) -> None:
     one, two = (unruly("--exit", "3", name=name) for name in ("one", "two"))
     manager = MCPClientSessionManager(MCPConfig(servers=[one, two]))
-    with pytest.raises(JackfieldError, match=r"None of 2 servers could be asked for its tools\. one: .*two: "):
+    with pytest.raises(JackfieldError, match=r"None of 2 servers could list its tools\. one: .*two: "):
         await manager.toolkit()
     with pytest.raises(ServerStartError, match="Server 'one' exited"):
         await manager.toolkit("one")

@@ -70,7 +70,7 @@ class AG2Session(Session):
         if read_timeout_seconds is not None:
             if call_timeout is not None:
                 raise InvalidArgumentsError(
-                    "call_tool was given read_timeout_seconds and call_timeout, which are the same.",
+                    "call_tool was given both read_timeout_seconds and call_timeout, which mean the same.",
                     server_name=self.server_name,
                     sent=False,
                     hint="Give one of them.",

@@ -191,12 +191,12 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
     def _shown_instead(self, error: JackfieldError) -> list[ToolSchema]:
         """The tools to show if listing failed."""
         if self._listed_before is not None:
-            what, shown = "are shown as they were listed before", self._listed_before
+            what, shown = "are shown as previously listed", self._listed_before
         else:
             names = [config.server_name for config in self._servers]
             self._toolkit = Toolkit([opening_tool(names, error, self._open_again, are_all=True)])
             shown = [tool_schema(tool) for tool in self._toolkit]
-            what = f"could not be listed, and {shown[0]['name']} is shown in their place"
+            what = f"could not be listed, so {shown[0]['name']} is offered instead"
         # An agent lists tools at every step.
         if self._warned_of != error.message:
             self._warned_of = error.message

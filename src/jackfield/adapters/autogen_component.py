@@ -117,8 +117,8 @@ def key_of(state: object) -> str:
         return key
     shown = f"one with the keys {', '.join(map(repr, saved))}" if saved else f"{type(state).__name__}"
     raise ConfigError(
-        f"This is not the state of a Jackfield workbench, but {shown}.",
-        hint=f'Give what save_state() of one returned: {{"type": "{STATE_TYPE}", "key": "..."}}.',
+        f"This is not the state of a Jackfield workbench: it is {shown}.",
+        hint=f'Give the return value of its save_state(): {{"type": "{STATE_TYPE}", "key": "..."}}.',
     )
 
 
@@ -151,6 +151,6 @@ def _own_of(server: BaseServerConfig) -> str | None:
 
 def _refuse(code: Sequence[str]) -> NoReturn:
     raise NotImplementedError(
-        f"This workbench cannot be stored: {', '.join(code)} would be missing once it is loaded. Build the agent in "
+        f"This workbench cannot be stored: {', '.join(code)} would be missing after loading. Build the agent in "
         "code, with this workbench, and store its state instead (`agent.save_state()`)."
     )

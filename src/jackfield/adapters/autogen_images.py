@@ -237,9 +237,7 @@ class _Bounds:
     def checked(cls, images: int, pixels: int, bytes_: int) -> Self:
         for name, bound in (("max_images", images), ("max_image_pixels", pixels), ("max_image_bytes", bytes_)):
             if bound < 1:
-                raise ConfigError(
-                    f"{name} is {bound}, but has to be 1 or more.", hint="Without images: AssistantAgent."
-                )
+                raise ConfigError(f"{name} is {bound}, but must be 1 or more.", hint="Without images: AssistantAgent.")
         return cls(images, pixels, bytes_)
 
 

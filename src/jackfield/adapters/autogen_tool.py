@@ -165,7 +165,7 @@ def cancelled(name: str, error: BaseException, *, allowed: int) -> BaseException
 
 def was_cancelled(name: str, *, sent: bool | None) -> JackfieldError:
     """The error for a call that a token cancelled."""
-    effect = NOT_SENT if sent is False else "The server was told so, but the call may have taken effect."
+    effect = NOT_SENT if sent is False else "The server was asked to cancel it, but it may have taken effect."
     return JackfieldError(f"The call of {name!r} was cancelled. {effect}", sent=sent)
 
 

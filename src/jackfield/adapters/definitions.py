@@ -30,9 +30,7 @@ def openai_tools(
     tools = list(tools)
     if deferred == "ranked" and api == "responses":
         if strict:
-            raise ConfigError(
-                "Definitions that are found by a search are not strict.", hint="Leave out strict=True or deferred."
-            )
+            raise ConfigError("Definitions found by a search are not strict.", hint="Omit strict=True or deferred.")
         parameters = dict(SEARCH_SCHEMA)
         search = {**OPENAI_TOOL_SEARCH, "execution": "client", "description": search_description(tools)}
         return [*openai_tools(tool for tool in tools if not is_deferred(tool)), {**search, "parameters": parameters}]

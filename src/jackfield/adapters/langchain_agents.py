@@ -128,7 +128,7 @@ class StatefulMCPAgentExecutor:
 
     def _prepare(self) -> None:
         if self._sessions.is_open:
-            raise RuntimeError("This executor is entered already.")
+            raise RuntimeError("This executor is already entered.")
         # A model that cannot be found, or an option that does not exist, is not a reason to start a server.
         self._make_agent([])
         self._forget()
@@ -359,7 +359,7 @@ def _configured(config: MCPSessionConfig) -> AgentSessions[BaseTool]:
     required, optional = MCPSessionConfig.__required_keys__, MCPSessionConfig.__optional_keys__
     if not required <= keys <= required | optional:
         raise ConfigError(
-            "mcp_session_config must be a mapping with the keys client, server_name and, if wanted, auto_cleanup.",
+            "mcp_session_config must be a mapping with the keys client, server_name and, optionally, auto_cleanup.",
             hint='Such as {"client": connections, "server_name": "notes"}.',
         )
     return _sessions_of(config["client"], config["server_name"], auto_cleanup=config.get("auto_cleanup", True))

@@ -120,7 +120,7 @@ def manager_of(client: Client) -> SessionManager:
     connections = client if isinstance(client, Mapping) else getattr(client, "connections", None)
     if not isinstance(connections, Mapping):
         raise ConfigError(
-            f"client= must say which servers there are; an object of type {type(client).__name__!r} does not.",
+            f"client= must define the servers; an object of type {type(client).__name__!r} does not.",
             hint=_WHAT_TO_GIVE,
         )
     return SessionManager(config_of(cast("Mapping[str, Any]", connections)))
@@ -169,19 +169,20 @@ def _in_our_words(name: str, connection: object) -> dict[str, Any]:
     transport = given.get("transport")
     if transport == "websocket":
         raise ConfigError(
-            f"client: connection {name!r} is to a WebSocket, a transport that MCP does not have.",
-            hint='Use "streamable_http" or "sse" if the server has it.',
+            f"client: connection {name!r} uses WebSocket, which is not an MCP transport.",
+            hint='Use "streamable_http" or "sse" if the server supports it.',
         )
     if "httpx_client_factory" in given:
         raise ConfigError(
-            f"client: connection {name!r} has an httpx_client_factory, which is not used here.",
+            f"client: connection {name!r} has an httpx_client_factory, which is not supported here.",
             hint="Give headers, auth, timeout, sse_read_timeout or verify instead.",
         )
     options = dict(as_table(given.get("session_kwargs")))
     seconds = _seconds(options.pop("read_timeout_seconds", None))
     if options or not isinstance(given.pop("session_kwargs", {}), Mapping):
         raise ConfigError(
-            f"client: connection {name!r} has session_kwargs other than read_timeout_seconds, which are not used here.",
+            f"client: connection {name!r} has session_kwargs other than read_timeout_seconds, which are not supported "
+            "here.",
             hint="Give callbacks to a manager: MCPClientSessionManager(config, callbacks=SessionCallbacks(...)).",
         )
     if seconds is not None:

@@ -112,7 +112,7 @@ def model_schema(schema: Mapping[str, Any], api: API = "any") -> ModelSchema:
     try:
         return _model_schema(schema, api)
     except Exception as error:  # one tool's schema must not cost the others
-        logger.warning("[MCP] A tool's schema could not be read, and is shown as any arguments: %r", error)
+        logger.warning("[MCP] A tool's schema could not be read, and is shown as accepting any arguments: %r", error)
         return ModelSchema({"type": "object", "properties": {}})
 
 

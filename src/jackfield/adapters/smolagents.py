@@ -56,7 +56,7 @@ class _MCPTool(SmolagentsTool):
             JackfieldError: With what happened and what to do; smolagents tells the model.
         """
         if len(args) > len(self._parameters):
-            raise TypeError(f"{self.name} takes {len(self._parameters)} arguments, not {len(args)}.")
+            raise TypeError(f"{self.name} accepts {len(self._parameters)} arguments, not {len(args)}.")
         given = dict(zip(self._parameters, args, strict=False)) | kwargs
         # smolagents tells models that what may be left out may be null.
         arguments = {
@@ -74,7 +74,8 @@ def smolagents_tools(toolkit: Toolkit) -> list[SmolagentsTool]:
     for tool in toolkit.for_models():
         parameters, name = parameters_of(tool.input_schema), _identifier(tool.name)
         if parameters is None or name in tools:
-            why = "takes more than a list of arguments" if parameters is None else f"would be the second named {name!r}"
+            second = f"would be a second tool named {name!r}"
+            why = "accepts more than a list of arguments" if parameters is None else second
             logger.warning("[MCP][%s] Tool %r is omitted: it %s.", tool.server_name, tool.name, why)
             continue
         tools[name] = _MCPTool(name, tool, parameters, session_loop)

@@ -99,4 +99,4 @@ class Lookup:
         """
         await self.unlisted.list(server, options)
         tools = self._catalog.tools(self._configs[server], self._offers)
-        return References(tools, [server], advice="Ask without tool_name.").tool(name)
+        return References(tools, [server], advice="Call it without tool_name to see the tools.").tool(name)

@@ -35,7 +35,7 @@ async def require_allowed(
         CallDeniedError: It is denied, or a function failed, was late or returned something else.
     """
     decision = await _answer("policy", policy, tool, arguments, deadline, ("allow", "ask", "deny"))
-    why = "it must be approved first" if decision == "ask" else "the policy of this agent does not allow it"
+    why = "it requires approval" if decision == "ask" else "the policy of this agent does not allow it"
     if decision == "ask" and on_ask is not None:
         approved = await _answer("on_ask", on_ask, tool, arguments, deadline, (True, False))
         decision = "allow" if approved is True else "deny"
@@ -70,7 +70,7 @@ async def _answer(
     elif answer.error is None:
         if any(isinstance(answer.value, type(one)) and answer.value == one for one in valid):
             return answer.value
-        happened += f", and has to return {' or '.join(map(repr, valid))}"
+        happened += f", but must return {' or '.join(map(repr, valid))}"
     raise CallDeniedError(
         failed_before(name, function, happened),
         server_name=tool.server_name,

@@ -53,7 +53,7 @@ def server_line(name: str, entry: CatalogEntry | None, count: int) -> str:
 def unlisted(servers: Sequence[str]) -> str:
     """Which servers were not searched, because nothing is known of them."""
     shown = ", ".join(servers[:_NAMED_SERVERS]) + (", ..." if len(servers) > _NAMED_SERVERS else "")
-    return f"Not searched, their tools were never listed: {shown}. To see one's tools give it as server."
+    return f"Not searched, their tools were never listed: {shown}. To see a server's tools, pass it as server."
 
 
 def failing(servers: Sequence[tuple[str, CatalogEntry]], wait: float) -> str:
@@ -69,8 +69,8 @@ def failing(servers: Sequence[tuple[str, CatalogEntry]], wait: float) -> str:
     more = "; ..." if len(servers) > _NAMED_SERVERS else ""
     when = f", not before {max(1, round(wait))} s from now" if wait > 0 else ""
     return (
-        f"Not searched, not listed yet: {shown}{more}. Asked again when you give one as server or call a tool of it, "
-        f"and when a search finds nothing{when}."
+        f"Not searched, not listed yet: {shown}{more}. A server is tried again when you pass it as "
+        f"server or call one of its tools, and when a search finds nothing{when}."
     )
 
 

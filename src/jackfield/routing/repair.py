@@ -55,7 +55,7 @@ def repaired_call(
             notes += [note for note in more if note not in notes]
     stray = {name: value for name, value in beside.items() if name not in values}
     if stray:
-        notes.append(f"{', '.join(stray)} stood next to tool instead of in arguments")
+        notes.append(f"{', '.join(stray)} moved into arguments")
         values |= stray
     return tool, values, notes
 

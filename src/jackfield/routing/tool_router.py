@@ -113,7 +113,7 @@ class ToolRouter(Live):
         if mode not in ("auto", "tools", "search", "server"):
             raise ConfigError(f"A router has no mode {mode!r}.", hint="Use auto, tools, search or server.")
         if mode == "server" and offers is not None:
-            raise ConfigError("A router that is limited to some tools cannot have the mode 'server'.")
+            raise ConfigError("A router limited to some tools cannot have the mode 'server'.")
         for what, function in (("policy", policy), ("on_ask", on_ask)):
             if function is not None and not callable(function):
                 raise ConfigError(
@@ -216,7 +216,8 @@ class ToolRouter(Live):
         if overview:
             return self._overview([server] if server else [])
         if not asked:
-            raise InvalidArgumentsError("find_tools: queries is missing.", sent=False, hint="Or give overview=true.")
+            hint = "Pass queries, or overview=true."
+            raise InvalidArgumentsError("find_tools: queries is missing.", sent=False, hint=hint)
         if len(asked) == 1:
             asked = steps_of(asked[0], MAX_QUERIES)
             limit = min(limit, _HITS_A_STEP) if len(asked) > 1 else limit
@@ -247,7 +248,7 @@ class ToolRouter(Live):
             for name in names
             if catalog.is_listed(config := self._configs[name])
         ]
-        return "\n".join([*lines, *filter(None, [self._lookup.unlisted.note()])]) or "There are no servers."
+        return "\n".join([*lines, *filter(None, [self._lookup.unlisted.note()])]) or "No servers are configured."
 
     def search(
         self,

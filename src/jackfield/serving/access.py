@@ -37,7 +37,7 @@ logger: logging.Logger = logging.getLogger("jackfield")
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 _RETRY_SECONDS = 5
 _NOT_CHECKED = (
-    "The access token could not be checked now, so nothing was run. It may be valid: send the request again in "
+    "The access token cannot be checked at the moment, so nothing was run. It may be valid: repeat the request in "
     f"{_RETRY_SECONDS} s, with the same token."
 )
 

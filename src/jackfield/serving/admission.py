@@ -114,10 +114,11 @@ class Admission:
         if bound is not None and self._running_of[user] >= bound.size(user):
             await bound.room(user)
         if self._running >= self._limits.calls:
-            text = "The call was not made: too many run on this instance"
+            text = "The call was not made: too many are running on this instance"
             raise ServingLimitError(text, bound="calls", maximum=self._limits.calls)
         if self._running_of[user] >= (maximum if bound is None else bound.size(user)):
-            text = "The call was not made: too many of this user run" + (" on this instance" if bound is None else "")
+            here = " on this instance" if bound is None else ""
+            text = f"The call was not made: too many of this user are running{here}"
             raise ServingLimitError(text, bound="calls_per_user", maximum=maximum)
 
     async def _check_rate(self, principal: Principal | None) -> None:

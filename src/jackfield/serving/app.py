@@ -327,8 +327,8 @@ def _access(
         return own
     if auth is None and accepts_others(hosts):
         raise ValueError(
-            "`allowed_hosts` accepts clients of other machines, but nothing checks who they are. Give `auth`; or "
-            'auth="none" if everybody may use this server, or something in front of it checks them.'
+            "`allowed_hosts` accepts clients of other machines, but does not authenticate them. Give `auth`; or "
+            'auth="none" if anyone may use this server, or a proxy in front of it authenticates them.'
         )
     return None if auth is None or auth == "none" else access_by(auth)
 

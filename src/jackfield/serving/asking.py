@@ -121,7 +121,7 @@ class ServerRequests:
 
     def session_ended(self, session_id: str) -> None:
         """No answer will come."""
-        text = "The session was ended before the client answered."
+        text = "The session was closed before the client answered."
         for asked_session, request_id in list(self._asked):
             if asked_session == session_id:
                 self.answered(

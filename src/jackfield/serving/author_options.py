@@ -71,7 +71,7 @@ def check_path(path: str, *, metrics: bool) -> None:
         raise ValueError(f"`path` must begin with a slash, such as /mcp; {path!r} does not.")
     taken = [READY_PATH, *([METRICS_PATH] if metrics else [])]
     if path in taken:
-        raise ValueError(f"`path` cannot be {path!r}, where this application answers something else.")
+        raise ValueError(f"`path` cannot be {path!r}, which this application uses for something else.")
 
 
 def check_names(hosts: Sequence[str] | None, origins: Sequence[str] | None) -> None:
@@ -89,7 +89,7 @@ def check_names(hosts: Sequence[str] | None, origins: Sequence[str] | None) -> N
         scheme, separator, host = origin.partition("://")
         if origin not in ("*", "null") and not (scheme and separator and _HOST.fullmatch(host)):
             hint = f"https://{_host_in(origin) or 'app.example.com'}"
-            raise ValueError(f"`allowed_origins` has {origin!r}, which no Origin header has. Write it as {hint!r}.")
+            raise ValueError(f"`allowed_origins` has {origin!r}, which is not a valid origin. Write it as {hint!r}.")
 
 
 def _host_in(text: str) -> str | None:
@@ -112,4 +112,4 @@ def check_callback(name: str, callback: Callable[..., object] | None) -> None:
     if not callable(callback):
         raise TypeError(f"`{name}` must be a function, not {_kind(callback)}.")
     if inspect.iscoroutinefunction(callback):
-        raise TypeError(f"`{name}` must be a plain function, not an async one: it is called, and nothing is awaited.")
+        raise TypeError(f"`{name}` must be a plain function, not an async one: its result is not awaited.")

@@ -125,7 +125,7 @@ class Disconnects:
                 while left:
                     if self._is_unused(left[0]) and not await self._is_used_elsewhere(left[0], is_read):
                         await end_session(left[0])
-                        logger.info("[MCP] Client of session %s has gone: its stream did not come back", left[0][:8])
+                        logger.info("[MCP] Client of session %s is gone: it did not reconnect its stream", left[0][:8])
                     del left[0]
                 if expired:
                     await self._forget_expired(expired)
@@ -153,7 +153,7 @@ class Disconnects:
         self._wait_again(self._unused, [session_id for session_id in session_ids if session_id in live])
         for session_id in session_ids:
             if session_id not in live and self._is_unused(session_id):
-                logger.info("[MCP] Client of session %s has gone: nothing came from it", session_id[:8])
+                logger.info("[MCP] Client of session %s is gone: it has not sent anything", session_id[:8])
                 self.over(session_id)
 
     def _is_unused(self, session_id: str) -> bool:

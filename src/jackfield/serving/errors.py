@@ -38,7 +38,7 @@ class ServingLimitError(JackfieldError):
 
 
 class RequestRunsError(JackfieldError):
-    """A request with this id runs in the session; it was not started a second time."""
+    """A request with this id is already running in the session; it was not started again."""
 
     code: ClassVar[str] = "request_runs"
 

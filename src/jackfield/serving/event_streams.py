@@ -57,7 +57,7 @@ class EventStreams:
         else:
             found = position(last_event_id)
             if found is None or (found[0] != STANDALONE and found[1] == 0):
-                raise UnknownEventError("The Last-Event-ID is none of this server's.", sent=False)
+                raise UnknownEventError("The Last-Event-ID was not issued by this server.", sent=False)
             stream, after, first = *found, _RESUMED
             has_all = await self._has_all(session_id, stream, after)
         reader = LogReader(here.streams, session_id, stream, after)

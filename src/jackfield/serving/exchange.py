@@ -119,7 +119,7 @@ class Exchange:
             if not isinstance(failure, asyncio.CancelledError) or self._was_cancelled or _is_cancelled():
                 raise
             # A task that the handler waited for was cancelled, and nobody means the handler.
-            logger.error("[MCP] A request handler was cancelled by what it waited for", exc_info=failure)
+            logger.error("[MCP] A request handler was cancelled by something that it awaited", exc_info=failure)
             return error(self._request_id, INTERNAL_ERROR, INNER_CANCELLED)
         except BaseException as failure:
             details = handler_exception_to_error_data(failure) if isinstance(failure, Exception) else None
@@ -282,7 +282,7 @@ class Exchange:
         self.is_kept = number != 0 or self._is_deleted
         if number is None:
             # Another answered in our place: this instance was taken for dead. What the log says is what counts.
-            logger.warning("[MCP] A request was answered by another instance, which took this one for dead")
+            logger.warning("[MCP] A request was answered by another instance, which considered this one dead")
             self._settle()
             if reader is not None:
                 reader.heard(())

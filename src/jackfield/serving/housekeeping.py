@@ -117,7 +117,7 @@ class Housekeeping:
             except StoreUnavailableError:
                 continue
             except Exception:
-                logger.exception("[MCP] Answering for a dead instance failed; it is tried again")
+                logger.exception("[MCP] Answering for a dead instance failed; trying again")
 
     async def _sweep_once(self) -> None:
         here = self._instance

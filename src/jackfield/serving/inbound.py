@@ -230,7 +230,7 @@ async def version_refused(request: Request, *, sessions_only: bool) -> Refused:
     return Refused(
         400,
         UNSUPPORTED_PROTOCOL_VERSION,
-        "This server keeps sessions, which that protocol version does not have."
+        "This server keeps sessions, which that protocol version does not support."
         if is_known
         else f"Unsupported protocol version in the MCP-Protocol-Version header. Supported: {', '.join(supported)}.",
         data=details.model_dump(mode="json"),

@@ -227,7 +227,7 @@ class Instance:
             ServingLimitError: The limit is reached.
         """
         if self.open_streams >= self.limits.streams:
-            text = "No stream was opened: this instance has too many"
+            text = "No stream was opened: this instance has too many open"
             raise ServingLimitError(text, bound="streams", maximum=self.limits.streams)
 
     @contextlib.contextmanager
@@ -265,7 +265,7 @@ class Instance:
             ServingLimitError: Too many streams are open here, or too many of this user.
         """
         if principal is not None and self._listens[principal] >= (most := self.limits.listens_per_user):
-            text = "No stream was opened: this user has too many on this instance"
+            text = "No stream was opened: this user has too many open on this instance"
             raise ServingLimitError(text, bound="listens_per_user", maximum=most)
         self._check_streams()
         self._listens[principal] += 1

@@ -268,13 +268,14 @@ def too_many_sessions(limits: ServingLimits, *, is_of_user: bool = False) -> Ser
 
 def request_runs() -> RequestRunsError:
     """The error for a request id that is in use."""
-    return RequestRunsError("A request with this id runs in the session; it was not started a second time.", sent=False)
+    text = "A request with this id is already running in the session; it was not started again."
+    return RequestRunsError(text, sent=False)
 
 
 def too_many_requests(limits: ServingLimits) -> ServingLimitError:
     """The error for a request that is one too many in its session."""
     return ServingLimitError(
-        "The request was not started: too many run in this session",
+        "The request was not started: too many are running in this session",
         bound="requests_per_session",
         maximum=limits.requests_per_session,
     )

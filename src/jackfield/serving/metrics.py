@@ -40,8 +40,8 @@ _STORE_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 _COUNT_SECONDS = 15.0
 _GAUGES = {
     "sessions": "Sessions in the store, of all instances.",
-    "streams": "Streams on this instance that clients have open.",
-    "running": "Requests that run on this instance.",
+    "streams": "Open streams of clients on this instance.",
+    "running": "Requests running on this instance.",
 }
 _STATUS_OUTCOMES = {
     401: "unauthenticated",
@@ -155,14 +155,19 @@ class ServingMetrics:
     """The metrics of one instance."""
 
     def __init__(self) -> None:
-        self.requests: Counter = Counter("requests", "HTTP requests that were answered.", ("era", "method", "outcome"))
+        self.requests: Counter = Counter("requests", "Answered HTTP requests.", ("era", "method", "outcome"))
         self.request_seconds: Histogram = Histogram(
-            "request", "From an HTTP request to the end of its answer, without GET.", ("era", "method"), _REQUEST_BOUNDS
+            "request",
+            "Duration from an HTTP request to the end of its answer, except GET.",
+            ("era", "method"),
+            _REQUEST_BOUNDS,
         )
         self.store_seconds: Histogram = Histogram("store", "Operations of the store.", ("op",), _STORE_BOUNDS)
-        self.store_errors: Counter = Counter("store_errors", "Operations for which the store was away.", ("op",))
-        self.orphans: Counter = Counter("orphans", "Requests of dead instances that this one answered.")
-        self.limits: Counter = Counter("limits_reached", "Requests that were refused for a bound.", ("bound",))
+        self.store_errors: Counter = Counter(
+            "store_errors", "Operations that failed because the store was unavailable.", ("op",)
+        )
+        self.orphans: Counter = Counter("orphans", "Requests of dead instances that this instance answered.")
+        self.limits: Counter = Counter("limits_reached", "Requests refused because of a limit.", ("bound",))
         self.more: list[Metric] = []
         """Metrics of others that are shown with these."""
         self.on_limit: Callable[[str], None] = self.limits.add

@@ -57,4 +57,4 @@ async def prune_forever(pool: PostgresPool, interval: float, statement: str, *ar
             while await pool.value(statement, _PRUNED_ROWS, *arguments) >= _PRUNED_ROWS:
                 pass
         except StoreUnavailableError as error:
-            logger.warning("[MCP] What expired is not removed yet: %s", error.message)
+            logger.warning("[MCP] Expired entries were not removed yet: %s", error.message)

@@ -112,7 +112,7 @@ class PostgresListener:
 
     async def _connect_again(self) -> None:
         logger.warning(
-            "[MCP] The connection to PostgreSQL at %s that listens was lost; it is opened again", self._pool.place
+            "[MCP] The connection to PostgreSQL at %s for notifications was lost; reopening it", self._pool.place
         )
         told = ""
         while True:

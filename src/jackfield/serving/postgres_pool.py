@@ -196,7 +196,7 @@ def checked_schema(schema: str) -> str:
     """
     if not _SCHEMA.fullmatch(schema):
         raise ConfigError(
-            f"{schema!r} cannot be the schema's name.", hint="Take up to 48 letters, digits and underscores."
+            f"{schema!r} cannot be the schema's name.", hint="Use up to 48 letters, digits and underscores."
         )
     return schema
 
@@ -220,7 +220,7 @@ def place_of(dsn: str) -> str:
     if parts.fragment or "@" in parts.path or not all(map(_HOST.fullmatch, hosts.split(","))):
         raise ConfigError(
             "The DSN of PostgreSQL cannot be read.",
-            hint="In the password, write signs such as /, # and ? as %2F, %23 and %3F.",
+            hint="In the password, write characters such as /, # and ? as %2F, %23 and %3F.",
         )
     return hosts + parts.path
 

@@ -140,7 +140,7 @@ async def check_schema(pool: PostgresPool, connection: Connection) -> str:
         channel = None
     if not channel:
         raise ConfigError(
-            f"{who}: the role that Jackfield connects as may not use the tables.",
+            f"{who}: Jackfield's database role lacks rights on the tables.",
             hint=f"As their owner, run: {command} --role ROLE",
         )
     return channel

@@ -119,10 +119,10 @@ class BusBridge:
             if audiences is not None:
                 session_ids = [one for one in session_ids if await self._is_heard_by(one, audiences)]
         except StoreUnavailableError as failure:
-            logger.warning("[MCP] A change (%s) was not passed on: %s", method, failure.message)
+            logger.warning("[MCP] A change notification (%s) was not passed on: %s", method, failure.message)
             return
         except Exception:
-            logger.exception("[MCP] A change (%s) was not passed on", method)
+            logger.exception("[MCP] A change notification (%s) was not passed on", method)
             return
         for first in range(0, len(session_ids), _AT_ONCE):
             async with anyio.create_task_group() as tasks:

@@ -92,10 +92,10 @@ class SessionRecord:
             principal = read.pop("principal")
             record = cls(**read, principal=None if principal is None else Principal(**principal))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise StoredDataError("What is stored under a session's key is not a session.") from error
+            raise StoredDataError("The value stored under a session's key is not a session.") from error
         given: tuple[object, ...] = (record.session_id, record.protocol_version, record.initialize)
         if [type(one) for one in given] != [str, str, dict]:
-            raise StoredDataError("What is stored under a session's key is not a session.")
+            raise StoredDataError("The value stored under a session's key is not a session.")
         return record
 
 

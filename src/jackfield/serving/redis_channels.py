@@ -199,7 +199,7 @@ class RedisChannels:
             try:
                 heard(message)
             except Exception:
-                logger.exception("[MCP] A message of another instance was not taken")
+                logger.exception("[MCP] A message of another instance was not processed")
 
     def _confirm(self, channel: str) -> None:
         left = self._unconfirmed.pop(channel, 1) - 1

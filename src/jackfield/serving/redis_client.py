@@ -106,7 +106,7 @@ class RedisClient:
         allow_eviction: bool = False,
     ) -> None:
         if not _PREFIX.fullmatch(prefix):
-            raise ValueError(f"`prefix` must be a text without blanks, braces and wildcards, not {prefix!r}.")
+            raise ValueError(f"`prefix` must be text without blanks, braces and wildcards, not {prefix!r}.")
         check_seconds("operation_timeout", operation_timeout, may_be_0=False)
         check_count("connections", connections)
         self.prefix: str = prefix
@@ -286,7 +286,7 @@ class RedisClient:
         if isinstance(error, TimeoutError):
             return self.unavailable(f"it did not answer within {self.operation_timeout:g} s")
         if isinstance(error, RefusedError) and "WRONGTYPE" in str(error):
-            return WrongTypeError(f"{self.name} has something else under a key with the prefix {self.prefix!r}.")
+            return WrongTypeError(f"{self.name} has foreign data under a key with the prefix {self.prefix!r}.")
         return self.unavailable(reason(error))
 
     # The tasks that talk to Redis

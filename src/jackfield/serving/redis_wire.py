@@ -82,7 +82,7 @@ class RedisWire(asyncio.Protocol):
             while (reply := self._reader.gets()) is not _INCOMPLETE:
                 self._received.append(reply)
         except hiredis.ProtocolError:
-            self._fail(ConnectionError("it does not answer as a Redis does"))
+            self._fail(ConnectionError("it does not answer like Redis"))
             return
         if len(self._received) < self._expected or self._reader.has_data():
             return
@@ -145,7 +145,7 @@ def _packed(commands: Sequence[Command]) -> bytes:
 
 
 def _unasked(said: object) -> ConnectionError:
-    return ConnectionError(f"it said what it was not asked for: {said!s:.100}")
+    return ConnectionError(f"it sent an unexpected message: {said!s:.100}")
 
 
 def text_of(value: bytes | bytearray) -> str:

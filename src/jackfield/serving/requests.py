@@ -96,7 +96,7 @@ class Requests:
         """Run a request; returns the response if it is not sent yet."""
         here = self._instance
         if len(here.exchanges) >= here.limits.requests:
-            text = "The request was not started: too many run on this instance"
+            text = "The request was not started: too many are running on this instance"
             raise ServingLimitError(text, bound="requests", maximum=here.limits.requests)
         admitted = _Admitted(here.admission, principal)
         if is_call(message.method):
@@ -282,7 +282,7 @@ class Requests:
             await self._notify(request, record, message)
             return Response(status_code=202)
         if sum(handler.session_id == session_id for handler in here.notified) >= here.limits.requests_per_session:
-            text = "The notification was not taken: too many are being handled in this session"
+            text = "The notification was not accepted: too many are being handled in this session"
             raise ServingLimitError(text, bound="requests_per_session", maximum=here.limits.requests_per_session)
         here.background.start(self._notify_here, request, record, message)
         return Response(status_code=202)

@@ -208,7 +208,7 @@ class Sharing:
     def is_unreachable(self, why: str) -> None:
         """The store could not be reached."""
         if not self.is_without_store:
-            logger.warning("[MCP] Bounds of users are kept by each instance for itself: %s", why)
+            logger.warning("[MCP] Each instance applies the limits of users separately: %s", why)
         self._without_store_until = time.monotonic() + _WITHOUT_STORE_SECONDS
 
     async def tell(self, message: ShareWanted) -> None:

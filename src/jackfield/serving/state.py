@@ -101,8 +101,8 @@ def state(ctx: Context[Any, Any] | ServerRequestContext[Any, Any]) -> SessionSta
     kept = request.scope.get(STATE_SCOPE) if isinstance(request, Request) else None
     if kept is None:
         raise StateError(
-            "This request has no session, so that it has no state.",
-            hint="MCP 2026-07-28 has no sessions: keep state under a handle that your tool returns and takes, or let "
+            "This request has no session, so it has no state.",
+            hint="MCP 2026-07-28 has no sessions: keep state under a handle that your tool returns and accepts, or let "
             "clients fall back to 2025-11-25 by serve_sessions(sessions_only=True).",
         )
     return cast("SessionState", kept)

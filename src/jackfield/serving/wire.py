@@ -16,13 +16,14 @@ from starlette.types import Send
 from .records import StreamEvent
 
 LOST_INSTANCE = "The instance that ran this request was lost. The request may have taken effect; its result is lost."
-SHUT_DOWN = "The server was stopped while this request ran. It may have taken effect; its result is lost."
+SHUT_DOWN = "The server was stopped while this request was running. It may have taken effect; its result is lost."
 INNER_CANCELLED = (
-    "Something that the server's handler waited for was cancelled. The request may have taken effect; it has no result."
+    "Something that the server's handler awaited was cancelled. The request may have taken effect; it has no result."
 )
-SESSION_ENDED = "The session was ended while this request ran. It may have taken effect; its result is lost."
+SESSION_ENDED = "The session was closed while this request was running. It may have taken effect; its result is lost."
 STORE_LOST = (
-    "The session store could not be reached while this request ran. It may have taken effect; its result is lost."
+    "The session store could not be reached while this request was running. It may have taken effect; its result is "
+    "lost."
 )
 
 _EVENT_ID = re.compile(r"(get|[0-9a-f]{32})/([0-9]{1,15})")

@@ -63,7 +63,7 @@ async def create_toolkit(
     keep_out = None if exclude is None else listed("exclude", exclude)
     if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(
-            f"A toolkit is made of an open session of Jackfield's, not of a {type(session).__name__}.",
+            f"A toolkit requires an open Jackfield session, not a {type(session).__name__}.",
             hint="Open one: async with MCPClientSessionManager().open_session(server) as session: ...",
         )
     config = session.config
@@ -97,7 +97,7 @@ async def _offered(what: str, session: Session, listing: Awaitable[_ListingT]) -
     try:
         return await listing
     except RequestError as error:
-        _log(session).warning("The toolkit has no %s: %s", what, error.message)
+        _log(session).warning("The toolkit omits %s: %s", what, error.message)
         return None
 
 
@@ -113,7 +113,7 @@ def _template_tools(session: Session, template: ResourceTemplate, folder: Path |
     try:
         return [template_tool(session, template, folder)]
     except InvalidUriTemplate as error:
-        _log(session).warning("The toolkit leaves out a resource template: %s", error)
+        _log(session).warning("The toolkit omits a resource template: %s", error)
         return []
 
 

@@ -22,7 +22,7 @@ _READ_ON_SCHEMA = {
     "type": "object",
     "properties": {
         "handle": {"type": "string", "description": "As the shortened result says."},
-        "offset": {"type": "integer", "description": "The character to go on from.", "minimum": 0},
+        "offset": {"type": "integer", "description": "The character to continue from.", "minimum": 0},
     },
     "required": ["handle"],
 }
@@ -81,7 +81,7 @@ class LongResults:
         if end == len(text):
             return part
         more = self.how.format(handle=handle, offset=end)
-        return f"{part}\n(Characters {offset} to {end} of {len(text)}. To read on: {more})"
+        return f"{part}\n(Characters {offset} to {end} of {len(text)}. To read more: {more})"
 
     def bound(self, tool: Tool) -> Tool:
         """The same tool with its results shortened."""

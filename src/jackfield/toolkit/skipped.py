@@ -51,9 +51,9 @@ def skipped_error(errors: Mapping[str, JackfieldError], servers: int) -> Jackfie
         [error] = errors.values()
         return error.told()  # Raised again and again, one and the same would note each time where.
     if len(errors) == servers:
-        what = f"None of {servers} servers could be asked for its tools."
+        what = f"None of {servers} servers could list its tools."
     else:
-        what = f"{len(errors)} of {servers} servers could not be asked for their tools."
+        what = f"{len(errors)} of {servers} servers could not list their tools."
     reasons = [f"{name}: {one_line(error.message, _ONE_REASON_CHARS)}" for name, error in errors.items()]
     more = f" And {len(reasons) - _SHOWN_SERVERS} more." if len(reasons) > _SHOWN_SERVERS else ""
     return JackfieldError(

@@ -307,11 +307,11 @@ class OrderedSource:
             await turn.acquire()
         if waiting.cancelled_caught:
             raise SessionTimeoutError(
-                f"The calls before this one of {name!r} did not end within {deadline.seconds:g} s. Nothing was sent.",
+                f"The calls before this call of {name!r} did not end within {deadline.seconds:g} s. Nothing was sent.",
                 seconds=deadline.seconds,
                 sent=False,
                 retryable=True,
-                hint="Calls of an ordered toolkit wait for each other. Raise call_timeout, or leave ordered out.",
+                hint="Calls of an ordered toolkit wait for each other. Raise call_timeout, or omit ordered.",
             )
         try:
             return await self._source.call_tool(

@@ -132,7 +132,7 @@ class Toolkit(Live):
         tool = self._tools.get(name)
         if tool is None:
             raise UnknownToolError(
-                f"No tool is named {name!r}.", sent=False, hint=did_you_mean(name, self._tools, "tool")
+                f"There is no tool {name!r}.", sent=False, hint=did_you_mean(name, self._tools, "tool")
             )
         return tool
 
@@ -265,7 +265,7 @@ class Toolkit(Live):
             ConfigError: That AG2 version is not installed.
         """
         if line not in (None, "1.x", "0.x"):
-            raise ConfigError(f"There is no line {line!r} of AG2.", hint="Give '1.x' or '0.x', or leave it out.")
+            raise ConfigError(f"AG2 has no release line {line!r}.", hint="Give '1.x' or '0.x', or omit it.")
         if line is None:
             line = "0.x" if find_spec("ag2") is None and find_spec("autogen") is not None else "1.x"
         if line == "1.x":

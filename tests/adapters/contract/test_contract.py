@@ -93,11 +93,11 @@ async def test_a_long_result_is_cut_and_can_be_read_on(driver_class: type[Driver
     driver = driver_class(toolkit.filtered(["echo", "receipt"]).bounded(10))
     assert (await driver.call("echo", {"text": "0123456789"})).text == "0123456789"
     parts = [(await driver.call("echo", {"text": "abcdefghijklmnopqrstuvwxy"})).text]
-    while found := re.search(r'To read on: read_on\(handle="(\w+)", offset=(\d+)\)', parts[-1]):
+    while found := re.search(r'To read more: read_on\(handle="(\w+)", offset=(\d+)\)', parts[-1]):
         parts.append((await driver.call("read_on", {"handle": found[1], "offset": int(found[2])})).text)
     assert [part[:10] for part in parts] == ["abcdefghij", "klmnopqrst", "uvwxy"]
     receipt = await driver.call("receipt", {"customer": "Ada"})
-    assert "To read on: read_on(" in receipt.text, "structured content is no way around"
+    assert "To read more: read_on(" in receipt.text, "structured content is no way around"
     if driver.holds_structured and not isinstance(receipt.structured, str):
         assert receipt.structured["customer"] == "Ada"
 
