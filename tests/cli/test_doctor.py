@@ -109,8 +109,8 @@ def test_volatile_that_names_nothing(jackfield: Command) -> None:
             "volatile": ["KEY", "x-user", "no"],
         },
     )
-    assert "volatile names TOKN, which" in examined(jackfield, "s", exit_code=4)["volatile"]["text"]
-    assert "volatile names no, which" in examined(jackfield, "t", exit_code=4)["volatile"]["text"]
+    assert "volatile names TOKN, but" in examined(jackfield, "s", exit_code=4)["volatile"]["text"]
+    assert "volatile names no, but" in examined(jackfield, "t", exit_code=4)["volatile"]["text"]
 
 
 def test_a_server_that_never_answers(jackfield: Command) -> None:
