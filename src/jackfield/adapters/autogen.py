@@ -219,7 +219,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         await self.start()
         if self._router is not None:
             if self._schemas is None:
-                self._offer(self._router.used_by(self._user, self.key).toolkit())
+                self._offer(self._router.inside.used_by(self._user, self.key).toolkit())
             return
         async with self._listing_lock.get():
             stale = [config for config in self._servers if self._is_stale(config)]

@@ -69,7 +69,7 @@ def to_config(
         NotImplementedError: Some are code, or objects that cannot be stored. Loaded without them, it would do what
             they are there to prevent.
     """
-    of_router = [] if router is None else [f"`{name}` of its router" for name in router.guards]
+    of_router = [] if router is None else [f"`{name}` of its router" for name in router.inside.guards]
     if code := [*of_router, *_code_of(manager), *filter(None, map(_own_of, servers))]:
         _refuse(code)
     folder, roots = manager.catalog.given_folder, manager.callbacks.roots

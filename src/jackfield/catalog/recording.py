@@ -1,4 +1,4 @@
-"""`CatalogRecords`: writes into the catalog what sessions learn of their servers."""
+"""`CatalogRecords`: what Jackfield's own layers need of a catalog, beyond what programs use."""
 
 from __future__ import annotations
 
@@ -22,23 +22,29 @@ from .entry import (
 
 if TYPE_CHECKING:
     from .changes import CatalogDiff
+    from .vectors import VectorStore
 
 _Change = Callable[[CatalogEntry | None], CatalogEntry]
 
 
 class CatalogRecords:
-    """Records listings, failures and versions of servers.
+    """Records listings, failures and versions of servers; has the vectors that a search by meaning needs.
 
     Args:
         entry: Reads the entry of a server.
         change: Reads, changes and writes the entry of a server, alone among all processes.
+        vector_store: The vectors of tools and queries; `None` without an embedder.
     """
 
     def __init__(
-        self, entry: Callable[[Outlined], CatalogEntry | None], change: Callable[[Outlined, _Change], CatalogEntry]
+        self,
+        entry: Callable[[Outlined], CatalogEntry | None],
+        change: Callable[[Outlined, _Change], CatalogEntry],
+        vector_store: Callable[[], VectorStore | None],
     ) -> None:
         self._entry = entry
         self._change = change
+        self._vector_store = vector_store
 
     def record(
         self,
@@ -152,6 +158,24 @@ class CatalogRecords:
 
         if self._listing(config, kind) is not None:
             self._change(config, outdated)
+
+    def vectors(self, queries: Sequence[str]) -> Sequence[Sequence[float]] | None:
+        """The vectors of some queries, if there is an embedder that works."""
+        if not queries or (store := self._vector_store()) is None:
+            return None
+        from .words import without_values
+
+        return store.of_queries([without_values(query) for query in queries])
+
+    def meaning_note(self) -> str | None:
+        """Why searches use only words although there is an embedder, or the meaning of only some tools."""
+        store = self._vector_store()
+        if store is None or (store.is_ready and not store.missing):
+            return None
+        if store.failure is not None:
+            return f"Search uses words only, because the embedder failed: {store.failure}"
+        what = f"{store.missing} texts remain" if store.missing else "the embedder is being loaded"
+        return f"Search uses words only for now; search by meaning is being prepared: {what}."
 
     def _listing(self, config: Outlined, kind: Kind) -> Listing | None:
         entry = self._entry(config)

@@ -101,7 +101,7 @@ class Catalog:
         """For Jackfield's own layers, not for programs: it may change with any release."""
         from .recording import CatalogRecords
 
-        return CatalogRecords(self.entry, self._change)
+        return CatalogRecords(self.entry, self._change, lambda: self._vector_store)
 
     # Reading. What searches is imported by the first search: a call needs none of it.
 
@@ -175,14 +175,6 @@ class Catalog:
             store.start()
         return search
 
-    def vectors(self, queries: Sequence[str]) -> Sequence[Sequence[float]] | None:
-        """The vectors of some queries, if there is an embedder that works."""
-        if self._vector_store is None or not queries:
-            return None
-        from .words import without_values
-
-        return self._vector_store.of_queries([without_values(query) for query in queries])
-
     def _is_on_disk(self, entries: Sequence[tuple[Outlined, CatalogEntry]]) -> bool:
         return not any(self._path(config).name.startswith(TEMPORARY) for config, _ in entries)
 
@@ -195,16 +187,6 @@ class Catalog:
 
             self._store = VectorStore(self.folder, self.embedder)
         return self._store
-
-    def meaning_note(self) -> str | None:
-        """Why searches use only words although there is an embedder, or the meaning of only some tools."""
-        store = self._vector_store
-        if store is None or (store.is_ready and not store.missing):
-            return None
-        if store.failure is not None:
-            return f"Search uses words only, because the embedder failed: {store.failure}"
-        what = f"{store.missing} texts remain" if store.missing else "the embedder is being loaded"
-        return f"Search uses words only for now; search by meaning is being prepared: {what}."
 
     def wait_for_meaning(self, timeout: float = 600.0) -> bool:
         """Wait until the embedder is loaded and has a vector of each tool that was searched; returns whether it has.

@@ -378,7 +378,7 @@ class Clients:
                 callbacks=partial(self._callbacks, client),
                 offers=self._offers,
                 catalog=self.catalog(client),
-            ).used_by(client.user, client.key)
+            ).inside.used_by(client.user, client.key)
             client.router = configs, router
         return client.router[1]
 

@@ -92,7 +92,9 @@ class OwnTools:
         """
         given = dict(arguments)
         tool = str(given.pop("tool", ""))
-        routed = await self._clients.router(client, self._configs).route(tool, given.pop("arguments", None), given)
+        routed = await self._clients.router(client, self._configs).inside.route(
+            tool, given.pop("arguments", None), given
+        )
         notes = [f"(Corrected in your call: {'; '.join(routed.notes)}.)"] if routed.notes else []
         target = Target(routed.config, routed.tool.name, self._raw(client, routed.config, routed.tool.name))
         return target, dict(routed.arguments), notes
@@ -100,7 +102,7 @@ class OwnTools:
     def succeeded(self, client: Client, target: Target) -> None:
         """Remember what a call that succeeded tells of the searches before it; users who signed in teach nothing."""
         if client.principal is None:
-            self._clients.router(client, self._configs).learn(f"{target.config.server_name}.{target.name}")
+            self._clients.router(client, self._configs).inside.learn(f"{target.config.server_name}.{target.name}")
 
     async def call(self, client: Client, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a call of another own tool.

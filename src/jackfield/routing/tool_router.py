@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -17,7 +15,6 @@ from ..errors import ConfigError, InvalidArgumentsError
 from ..live import Live, without_source
 from ..loops import Deadline
 from ..pool.registry import SessionUser
-from ..session.tools import ArgumentCheck
 from ..toolkit.long_results import LongResults
 from ..toolkit.own_tool import Answer, own_tool
 from ..toolkit.ranking import Origin, origins
@@ -41,7 +38,7 @@ from .own_tools import (
 from .policy import Ask, Policy, require_allowed
 from .query import make_query_tool, query_description
 from .render import Detail, answer_to, server_line, tool_line
-from .repair import converted, repaired_call
+from .router_inside import RouterInside
 from .searches import RecentSearches
 from .steps import steps_of
 
@@ -59,18 +56,6 @@ _HITS_A_STEP = 3
 
 CallbacksFor = Callable[[BaseServerConfig], "SessionCallbacks | None"]
 """Makes the callbacks of sessions with a server; `None` for those of the manager."""
-
-
-@dataclass(frozen=True)
-class RoutedCall:
-    """A call of one server's tool, made of a call of `call_tool`."""
-
-    config: BaseServerConfig
-    tool: ToolEntry
-    arguments: Mapping[str, Any]
-    notes: Sequence[str]
-    """What was corrected, for the model."""
-    deadline: Deadline
 
 
 class ToolRouter(Live):
@@ -137,23 +122,15 @@ class ToolRouter(Live):
         return f"<{type(self).__name__} {self.mode} servers={len(self._configs)}>"
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """The options that can be stored; the rest are `guards`."""
-        limit = self._long_results.max_chars
-        return {"mode": self._mode, "max_result_chars": limit, "describe": self._describe}
+    def inside(self) -> RouterInside:
+        """For Jackfield's own layers, not for programs: it may change with any release."""
+        return RouterInside(self)
 
     @property
-    def guards(self) -> list[str]:
-        """The names of the functions that calls are asked for."""
-        return [name for name, given in (("policy", self._policy), ("on_ask", self._on_ask)) if given is not None]
-
-    def used_by(self, user: SessionUser, key: str) -> Self:
-        """The same, guards and all, for another user and other sessions."""
-        router = copy(self)
-        router.key, router._user = key, user
-        router._searches = RecentSearches()
-        router._lookup = Lookup(self._manager, self._configs, key, user, self._callbacks, self._offers, self._catalog)
-        return router
+    def settings(self) -> dict[str, Any]:
+        """The options that can be stored: all but functions."""
+        limit = self._long_results.max_chars
+        return {"mode": self._mode, "max_result_chars": limit, "describe": self._describe}
 
     async def aclose(self) -> None:
         """Close the sessions that it opened, except those that others use as well. A later call reopens them.
@@ -238,7 +215,7 @@ class ToolRouter(Live):
             answer_to(query, [self._line(hit.tool, detail, is_weak=hit.is_weak) for hit in hits])
             for query, hits in found.items()
         ]
-        return "\n\n".join([*parts, *filter(None, [note, self._catalog.meaning_note()])])
+        return "\n\n".join([*parts, *filter(None, [note, self._catalog.inside.meaning_note()])])
 
     def _overview(self, only: Sequence[str]) -> str:
         names = [self._lookup.references().server(name) for name in only] or list(self._configs)
@@ -262,7 +239,7 @@ class ToolRouter(Live):
         catalog = self._catalog
         queries = [queries] if isinstance(queries, str) else queries
         index = catalog.search(list(self._configs.values()), self._offers)
-        vectors = catalog.vectors(queries)
+        vectors = catalog.inside.vectors(queries)
         only = None if server is None else [server]
         return {
             query: index.find(
@@ -305,41 +282,14 @@ class ToolRouter(Live):
     async def _routed(self, tool: str, arguments: Any, beside: Mapping[str, Any], options: CallOptions) -> ToolResult:
         if tool == READ_ON:
             return self._long_results.read_on(arguments or beside)
-        call = await self.route(tool, arguments, beside, options)
+        call = await self.inside.route(tool, arguments, beside, options)
         source = LeasedSource(self._manager, call.config, self.key, self._user, self._callbacks)
         result = await source.call_tool(
             call.tool.name, call.arguments, call_timeout=call.deadline, progress_callback=options.progress_callback
         )
         if not result.is_error:
-            self.learn(call.tool.reference)
+            self.inside.learn(call.tool.reference)
         return self._long_results.shortened(result.for_model(), call.notes)
-
-    def learn(self, reference: str) -> None:
-        """Remember that a tool was called successfully: it serves the searches that led to it."""
-        self._catalog.learned.learn(self._searches.led_to(reference), reference)
-
-    async def route(
-        self, tool: str, arguments: Any, beside: Mapping[str, Any], options: CallOptions | None = None
-    ) -> RoutedCall:
-        """The call that `call_tool` makes, allowed by the policy; see there. A server that was never listed is asked.
-
-        Raises:
-            JackfieldError: As `call_tool`; the tool was not called.
-        """
-        options = options or CallOptions()
-        if not tool:
-            tool, _, _ = repaired_call(tool, arguments, beside, frozenset())
-        entry = await self._lookup.tool(tool, options)
-        # What looks like a nested call may be what this tool takes.
-        own = frozenset(entry.input_schema.get("properties") or ())
-        tool, values, notes = repaired_call(tool, arguments, beside, own)
-        values, more = converted(values, entry.input_schema)
-        config = self._configs[entry.server_name]
-        mode = config.session.check_arguments
-        values = ArgumentCheck(entry.server_name, entry.reference, entry.input_schema, mode).check(values)
-        deadline = options.deadline(config.session.call_timeout)
-        await self._require_allowed(entry, values, deadline)
-        return RoutedCall(config, entry, values, [*notes, *more], deadline)
 
     # Ways in
 

@@ -86,11 +86,6 @@ class Toolkit(Live):
         await self.aclose()
 
     @property
-    def closings(self) -> tuple[Closing, ...]:
-        """What `aclose` does, for a toolkit that is made of this one."""
-        return self._closings
-
-    @property
     def tools(self) -> list[Tool]:
         """The tools, in order."""
         return list(self._tools.values())
@@ -111,7 +106,7 @@ class Toolkit(Live):
 
     def __add__(self, other: Toolkit) -> Toolkit:
         tools = [*(_by_own_name(tool) for tool in self), *(_by_own_name(tool) for tool in other)]
-        return Toolkit(tools, close=[*self._closings, *other.closings], skipped={**self.skipped, **other.skipped})
+        return Toolkit(tools, close=[*self._closings, *other._closings], skipped={**self.skipped, **other.skipped})
 
     def __repr__(self) -> str:
         skipped = f", without {', '.join(self.skipped)}" if self.skipped else ""
@@ -374,7 +369,8 @@ class Toolkit(Live):
 
 def bounded(toolkit: Toolkit, results: LongResults) -> Toolkit:
     """The same tools with results shortened, and `read_on`; see `Toolkit.bounded`."""
-    return with_read_on([results.bound(tool) for tool in toolkit], results, toolkit.closings, toolkit.skipped)
+    closings = toolkit._closings  # pyright: ignore[reportPrivateUsage]  # the new toolkit closes the same sessions
+    return with_read_on([results.bound(tool) for tool in toolkit], results, closings, toolkit.skipped)
 
 
 def with_read_on(
