@@ -63,5 +63,5 @@ class ConflictingSessions:
         mine = [entry for entry in self._left if entry[0] == refused.config.catalog_key]
         for entry in mine:
             self._left.remove(entry)
-            closed += await end_session(refused.config, refused.log, entry[1], entry[2])
+            closed += await end_session(refused.config, refused.log, entry[1], entry[2]) == "ended"
         return closed > 0

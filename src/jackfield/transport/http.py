@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import httpx2
@@ -28,6 +28,9 @@ from .http_messages import RecordingWriter, WatchedReader
 from .http_requests import ReportingTransport
 from .report import ConnectionReport
 from .sdk import quiet_after_close
+
+EndOutcome = Literal["ended", "refused", "failed"]
+"""Of ending a session at its server: it is over there, clients may not end sessions, or it was not reached."""
 
 
 @asynccontextmanager
@@ -77,8 +80,8 @@ async def sse_transport(config: SseConfig, report: ConnectionReport) -> AsyncGen
         tasks.cancel_scope.cancel()
 
 
-async def end_session(config: HttpConfig, log: SessionLog, session_id: str, version: str) -> bool:
-    """Tell the server by DELETE that a session is over whose connection is closed; whether it took that.
+async def end_session(config: HttpConfig, log: SessionLog, session_id: str, version: str) -> EndOutcome:
+    """Tell the server by DELETE that a session is over whose connection is closed.
 
     Args:
         config: The server.
@@ -95,7 +98,7 @@ async def end_session(config: HttpConfig, log: SessionLog, session_id: str, vers
             async with _http_client(config, ReportingTransport(config, report, tasks)) as client:
                 await client.request("DELETE", config.url, headers=headers)
             tasks.cancel_scope.cancel()
-    return report.is_ended_at_server
+    return "ended" if report.is_ended_at_server else "refused" if report.refuses_ending else "failed"
 
 
 def _http_client(config: HttpConfig | SseConfig, transport: ReportingTransport) -> httpx2.AsyncClient:

@@ -231,6 +231,7 @@ class ReportingTransport(httpx2.AsyncBaseTransport):
             _bound_reading(request, self._config.session.close_timeout)
             response, failure = await self._attempt(request)
             self._report.is_ended_at_server = failure is None or isinstance(failure, SessionExpiredError)
+            self._report.refuses_ending = response.status_code == 405
             if failure is not None:
                 self._report.log.debug("DELETE of the session failed: %s", failure.message)
             elif response.has_redirect_location:

@@ -342,6 +342,8 @@ class ConnectionReport:
         """Whether others use the session, so that it is not ended with the connection."""
         self.is_ended_at_server: bool = False
         """Whether an HTTP server was told that the session is over."""
+        self.refuses_ending: bool = False
+        """Whether an HTTP server does not let its clients end sessions."""
         self.failure: JackfieldError | None = None
         """The last thing that went wrong on the wire."""
         self.first_failure: JackfieldError | None = None

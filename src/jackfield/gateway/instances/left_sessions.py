@@ -3,7 +3,8 @@
 A session of a client that is over is ended at its servers by the instances that have a connection there. One that was
 opened by an instance that was killed, or that nobody had open any more, would stay at the server until it expires. So
 each such session is in the store, encrypted, until it has been ended: every instance looks for those whose client has
-gone, takes one at a time, and ends it with a DELETE, as the client's user.
+gone, takes one at a time, and ends it with a DELETE, as the client's user. If that fails, the session stays in the
+store, and any instance tries again a while later.
 
 Source: MCP 2025-11-25, basic/transports "Session Management".
 """
@@ -17,6 +18,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 import anyio
 from mcp.server.request_state import InvalidRequestState
@@ -29,12 +31,21 @@ from ...serving.stores import KeepsValues, SessionStore
 from ...transport.shared_session import KnownSession
 from .keys import InstanceKeys
 
+if TYPE_CHECKING:
+    from ...transport.http import EndOutcome
+
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _GROUP = "upstream-sessions"
 
 _LOOK_SECONDS = 5.0
 _AT_ONCE = 3
+
+_PAUSES = (2.0, 10.0, 30.0, 120.0, 600.0)
+"""Seconds after each failed attempt to end a session; there is no attempt after the last of them and one more."""
+
+_TAKEN_SECONDS = 5.0
+"""Beyond the time limit of a DELETE: after it, the instance that took a session is assumed to have died with it."""
 
 _MOST = 200
 """So many are looked at each time; the others next time."""
@@ -62,6 +73,10 @@ class _Left:
     version: str
     """The protocol's."""
     at: float
+    attempts: int = 0
+    """How often an instance tried to end it."""
+    next_at: float = 0.0
+    """Not before this time is it tried again."""
 
 
 class LeftSessions:
@@ -163,26 +178,46 @@ class LeftSessions:
 
     async def _look_at(self, store: KeepsValues, key: str, sealed: str, live: set[str], *, is_full: bool) -> None:
         left = self._read(key, sealed)
-        if left is None or left.session_id not in live:
-            if await store.swap_value(_GROUP, key, sealed, None, 0) and left is not None:
-                self._on_ended(left.server_name, await self._end(left))
+        if left is None:
+            await store.swap_value(_GROUP, key, sealed, None, 0)
+        elif left.session_id not in live:
+            if time.time() >= left.next_at:
+                await self._try_to_end(store, key, sealed, left)
         elif is_full or time.time() - left.at > _OLD_SECONDS:
             await self._put(replace(left, at=time.time()), sealed)
 
-    async def _end(self, left: _Left) -> bool:
-        """End one; whether the server was told."""
+    async def _try_to_end(self, store: KeepsValues, key: str, sealed: str, left: _Left) -> None:
+        """End one, unless another instance is about to; keep it for another attempt if that fails."""
+        config = self._config_of(left)
+        seconds = _TAKEN_SECONDS + (0.0 if config is None else config.session.close_timeout)
+        taken = replace(left, attempts=left.attempts + 1, next_at=time.time() + seconds)
+        sealed_taken = self._sealed(taken)
+        if not await store.swap_value(_GROUP, key, sealed, sealed_taken, _KEPT_SECONDS):
+            return
+        outcome = "refused" if config is None else await self._end(left, config)
+        if outcome == "failed" and left.attempts < len(_PAUSES):
+            later = replace(taken, next_at=time.time() + _PAUSES[left.attempts])
+            await store.swap_value(_GROUP, key, sealed_taken, self._sealed(later), _KEPT_SECONDS)
+            return
+        await store.swap_value(_GROUP, key, sealed_taken, None, 0)
+        if outcome != "ended":
+            logger.info("[MCP][%s] A leftover session may still exist at the server", left.server_name)
+        self._on_ended(left.server_name, outcome == "ended")
+
+    def _config_of(self, left: _Left) -> HttpConfig | None:
+        """Its server, with the credentials of the client's user; `None` if that is no longer served."""
+        config = self._config_for(left.server_name, left.principal)
+        return config if isinstance(config, HttpConfig) and config.catalog_key == left.catalog_key else None
+
+    async def _end(self, left: _Left, config: HttpConfig) -> EndOutcome:
+        """Tell the server that one is over."""
         from ...transport.http import end_session
 
         try:
-            config = self._config_for(left.server_name, left.principal)
-            if not isinstance(config, HttpConfig) or config.catalog_key != left.catalog_key:
-                return False
-            if await end_session(config, SessionLog(left.server_name), left.known_id, left.version):
-                return True
-            logger.info("[MCP][%s] A leftover session may still exist at the server", left.server_name)
+            return await end_session(config, SessionLog(left.server_name), left.known_id, left.version)
         except (JackfieldError, OSError) as error:
             logger.info("[MCP][%s] A leftover session at the server was not ended: %s", left.server_name, error)
-        return False
+        return "failed"
 
 
 def _key(session_id: str, server_name: str) -> str:
