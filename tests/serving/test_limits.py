@@ -279,6 +279,29 @@ async def test_calls_in_a_minute(modern: bool, monkeypatch: pytest.MonkeyPatch) 
         assert (len(admission._begun), admission._running, len(admission._running_of)) == (2, 0, 0)
 
 
+async def test_calls_of_all_in_a_minute() -> None:
+    async with guarded(1, limits=ServingLimits(calls_per_minute=3, total_calls_per_minute=5)) as made:
+        [url] = made.urls
+        clients = {name: made.client(name) for name in ("ann", "bob", "cat")}
+        for client in clients.values():
+            await client.initialize(url)
+
+        async def called(name: str) -> httpx2.Response:
+            return await clients[name].request(url, "tools/call", {"name": "whoami", "arguments": {}})
+
+        # What is refused since it is too much of one user does not count as one of all.
+        assert [(await called("ann")).status_code for _ in range(6)] == [200, 200, 200, 429, 429, 429]
+        assert [(await called("bob")).status_code for _ in range(2)] == [200, 200]
+        refused = await called("cat")
+        status, seconds, text = _refusal(refused)
+        assert seconds
+        assert (status, refused.json()["error"]["data"]["bound"]) == (503, "total_calls_per_minute")
+        assert 55 <= int(seconds) <= 60
+        assert "too many were made in the last minute on this instance (`total_calls_per_minute` is 5)" in text
+        # What is no call is not limited.
+        assert (await clients["cat"].request(url, "tools/list", {})).status_code == 200
+
+
 def _keeping_server(gate: Gate) -> MCPServer[Any]:
     """It has resources to subscribe to, and keeps state."""
     server = guarded_server(gate)

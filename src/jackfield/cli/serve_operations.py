@@ -25,6 +25,7 @@ class OperationOptions:
     max_calls: int | None = None
     max_calls_per_user: int | None = None
     calls_per_minute: int | None = None
+    total_calls_per_minute: int | None = None
     max_upstreams: int | None = None
     max_children: int | None = None
     max_children_per_user: int | None = None
@@ -42,7 +43,8 @@ class OperationOptions:
         """
         if over_http:
             return
-        for name in ("max_sessions", "max_sessions_per_user", "max_calls", "max_calls_per_user", "calls_per_minute"):
+        of_clients = ("max_sessions", "max_sessions_per_user", "max_calls", "max_calls_per_user")
+        for name in (*of_clients, "calls_per_minute", "total_calls_per_minute"):
             if getattr(self, name) is not None:
                 raise exits.UsageError(f"{_option(name)} is for --http.", hint="Over stdio there is one client only.")
         for name in ("metrics", "stop_delay", "drain_timeout"):
@@ -72,6 +74,7 @@ class OperationOptions:
                 calls=self.max_calls,
                 calls_per_user=self.max_calls_per_user,
                 calls_per_minute=self.calls_per_minute,
+                total_calls_per_minute=self.total_calls_per_minute,
             )
         )
         times = _given(stop_delay=self.stop_delay, drain_timeout=self.drain_timeout)

@@ -123,6 +123,15 @@ CallsPerMinuteOption = Annotated[
         "--calls-per-minute", help="Maximum calls per user and minute; unlimited by default.", metavar="NUMBER", min=1
     ),
 ]
+TotalCallsPerMinuteOption = Annotated[
+    int | None,
+    typer.Option(
+        "--total-calls-per-minute",
+        help="Maximum calls of all users per minute; unlimited by default.",
+        metavar="NUMBER",
+        min=1,
+    ),
+]
 MaxUpstreamsOption = Annotated[
     int | None,
     typer.Option("--max-upstreams", help="Maximum sessions with servers; 2000 by default.", metavar="NUMBER", min=1),

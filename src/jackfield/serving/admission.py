@@ -1,7 +1,7 @@
-"""`Admission`: how many calls may run, in all and of one user, and how many a user may begin in a minute.
+"""`Admission`: how many calls may run, and how many may begin in a minute, in all and of one user.
 
-Calls are the requests that have work done for them, in both eras of the protocol. Those of a user are counted on all
-instances that share a store, those that run in all on this one.
+Calls are the requests that have work done for them, in both eras of the protocol. All of a
+minute and those of a user that run are counted on all instances that share a store, all that run on this one.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ _MINUTE = 60.0
 _PAUSES = (0.01, 0.03, 0.1)
 """Seconds after which a call is tried again where too many run: a client may have its answer a moment before the call
 counts as ended."""
+
+_ALL_USERS = Principal(issuer="", subject="", client="")
+"""Whose calls of a minute are those of all. No token names these."""
 
 
 def is_call(method: str) -> bool:
@@ -55,6 +58,7 @@ class Admission:
         if sharing is not None:
             self._bound = sharing.bound("calls", limits.calls_per_user, self._running_of.__getitem__)
         self._begun: dict[Principal | None, deque[float]] = {}
+        """When the calls of the last minute were begun, by user."""
 
     @asynccontextmanager
     async def call(self, principal: Principal | None, method: str) -> AsyncGenerator[None]:
@@ -95,7 +99,7 @@ class Admission:
         self._running += 1
         self._running_of[user] += 1
         try:
-            await self._check_rate(principal)
+            await self._check_rates(principal)
         except BaseException:
             self.leave(principal)
             raise
@@ -121,14 +125,26 @@ class Admission:
             text = f"The call was not made: too many of this user are running{here}"
             raise ServingLimitError(text, bound="calls_per_user", maximum=maximum)
 
-    async def _check_rate(self, principal: Principal | None) -> None:
-        maximum = self._limits.calls_per_minute
+    async def _check_rates(self, principal: Principal | None) -> None:
+        # First the user's: what one user asks for in vain must not use up what all may.
+        await self._check_rate(principal, "calls_per_minute", "this user has made too many")
+        await self._check_rate(_ALL_USERS, "total_calls_per_minute", "too many were made")
+
+    async def _check_rate(self, principal: Principal | None, bound: str, reason: str) -> None:
+        maximum: int | None = getattr(self._limits, bound)
         if maximum is None:
             return
+        where = ""
         if self._shared is not None:
-            if (seconds := await self._shared.begin_call(principal, maximum)) is not None:
-                raise _too_many(maximum, seconds, "")
-            return
+            seconds = await self._shared.begin_call(principal, maximum)
+        else:
+            seconds, where = self._begin_call(principal, maximum), " on this instance"
+        if seconds is not None:
+            text = f"The call was not made: {reason} in the last minute{where}"
+            raise ServingLimitError(text, bound=bound, maximum=maximum, retry_after=max(1, math.ceil(seconds)))
+
+    def _begin_call(self, principal: Principal | None, maximum: int) -> float | None:
+        """Count a call of a user on this instance, as a store does that counts for all."""
         now = monotonic()
         if principal not in self._begun:
             self._forget(now)
@@ -136,8 +152,9 @@ class Admission:
         while begun and begun[0] <= now - _MINUTE:
             begun.popleft()
         if len(begun) >= maximum:
-            raise _too_many(maximum, begun[0] + _MINUTE - now, " on this instance")
+            return begun[0] + _MINUTE - now
         begun.append(now)
+        return None
 
     def _forget(self, now: float) -> None:
         """Forget users who have made no call in the last minute."""
@@ -147,9 +164,3 @@ class Admission:
 
 def _name_of(principal: Principal | None) -> str:
     return "" if principal is None else principal.digest()
-
-
-def _too_many(maximum: int, seconds: float, where: str) -> ServingLimitError:
-    text = f"The call was not made: this user has made too many in the last minute{where}"
-    wait = max(1, math.ceil(seconds))
-    return ServingLimitError(text, bound="calls_per_minute", maximum=maximum, retry_after=wait)

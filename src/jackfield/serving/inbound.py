@@ -54,6 +54,7 @@ _STATUS_OF_BOUND = {
     "streams": 503,
     "requests": 503,
     "calls": 503,
+    "total_calls_per_minute": 503,
     "record_bytes": 413,
     "body_bytes": 413,
 }

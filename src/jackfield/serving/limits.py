@@ -22,6 +22,7 @@ class ServingLimits:
             are not checked, all are one user.
         calls_per_minute: Calls that one principal may begin within a minute, on all instances of a store (429); `None`
             for any number.
+        total_calls_per_minute: The same of all principals together (503).
         subscriptions_per_session: Topics that one session is subscribed to: resources of its client, and the
             three lists (429).
         body_bytes: Size of a request (413).
@@ -40,6 +41,7 @@ class ServingLimits:
     calls: int = 1_000
     calls_per_user: int = 100
     calls_per_minute: int | None = None
+    total_calls_per_minute: int | None = None
     subscriptions_per_session: int = 1_000
     body_bytes: int = 4 * 1024 * 1024
     record_bytes: int = 64 * 1024
