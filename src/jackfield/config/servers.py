@@ -145,13 +145,13 @@ class BaseServerConfig(StrictModel):
 
     def model_post_init(self, context: Any, /) -> None:
         """Mask its secrets in all texts as long as it lives."""
-        keep_secret(self, self.sent_values())
+        keep_secret(self, self._sent_values())
 
-    def sent_values(self) -> Iterable[NamedValue]:
+    def _sent_values(self) -> Iterable[NamedValue]:
         """Possible secrets that are sent to the server or passed to its process, with names. Never print them."""
         return ()
 
-    async def when_opened(self) -> BaseServerConfig:
+    async def _when_opened(self) -> BaseServerConfig:
         """The configuration that a connection is opened with: itself, unless part of it is found only then.
 
         Raises:
@@ -221,7 +221,7 @@ class StdioConfig(BaseServerConfig):
         for name, value in super().__repr_args__():
             yield name, shown_arguments(self.args) if name == "args" else value
 
-    def sent_values(self) -> Iterable[NamedValue]:
+    def _sent_values(self) -> Iterable[NamedValue]:
         """Variables, and secrets in the command line."""
         return _sent_to_child(self)
 
@@ -291,7 +291,7 @@ class RemoteConfig(BaseServerConfig):
             pass  # Its text quotes the address, with what may be a password in it.
         raise ValueError("a url must start with http:// or https:// and name a host")
 
-    def sent_values(self) -> Iterable[NamedValue]:
+    def _sent_values(self) -> Iterable[NamedValue]:
         """Headers, secrets in the URL, and the secret of an OAuth client."""
         return _sent_over_http(self)
 
@@ -365,6 +365,20 @@ class InProcessConfig(BaseServerConfig):
     def catalog_key(self) -> str:
         """What the catalog remembers it by, as long as the object lives: another program cannot have this server."""
         return object_key(self.transport, self.protocol, self.server)
+
+
+def sent_values(config: BaseServerConfig) -> Iterable[NamedValue]:
+    """Possible secrets that are sent to the server or passed to its process, with names. Never print them."""
+    return config._sent_values()  # pyright: ignore[reportPrivateUsage]  # only our own layers call it
+
+
+async def when_opened(config: BaseServerConfig) -> BaseServerConfig:
+    """The configuration that a connection is opened with: this one, completed by what is found only then.
+
+    Raises:
+        JackfieldError: It cannot be found.
+    """
+    return await config._when_opened()  # pyright: ignore[reportPrivateUsage]  # as above
 
 
 def transport_of(data: object) -> str | None:

@@ -126,7 +126,7 @@ class UserStdioConfig(UserConfig, StdioConfig):
 
     _account: Account = PrivateAttr()
 
-    async def when_opened(self) -> StdioConfig:
+    async def _when_opened(self) -> StdioConfig:
         """With the user's variables."""
         credential = await self._account.credential()
         found = credential.filled(self._account.settings.env, self.server_name)

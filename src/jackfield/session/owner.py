@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ..config.servers import BaseServerConfig
+from ..config.servers import BaseServerConfig, sent_values
 from ..errors import JackfieldError, SessionTerminatedError
 from ..events import EventHub
 from ..logs import SessionLog
@@ -78,7 +78,7 @@ class SessionOwner(Announcements):
         on_change: Callable[[], None],
         on_idle: Callable[[], None] = lambda: None,
     ) -> None:
-        if values := [*config.sent_values()]:
+        if values := [*sent_values(config)]:
             keep_secret(self, values)
         self.config = config
         self.key = key

@@ -33,7 +33,7 @@ from mcp.types import (
 )
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION, MODERN_PROTOCOL_VERSIONS
 
-from ..config.servers import BaseServerConfig, HttpConfig, InProcessConfig, SseConfig, StdioConfig
+from ..config.servers import BaseServerConfig, HttpConfig, InProcessConfig, SseConfig, StdioConfig, when_opened
 from ..errors import ConfigError, root_cause
 from ..logs import mask_logs
 from ..loops import Changed
@@ -92,7 +92,7 @@ async def connect(
         JackfieldError: It could not be opened; see `open_failure`.
     """
     mask_logs()
-    config = await config.when_opened()
+    config = await when_opened(config)
     mode = _MODES.get(config.protocol, config.protocol)
     bound = min(config.session.probe_timeout, config.session.timeout / 3)
     is_era_of_client = False
