@@ -130,7 +130,8 @@ async def opened(browser: Browser, address: str, *, problems: Sequence[str] = ()
         address: Of the page.
         problems: What the browser says that is as it should be.
     """
-    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    # Without transitions a colour is read as it ends up, not on its way there.
+    context = await browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     context.set_default_timeout(20_000)
     tab = Opened(context, await context.new_page())
     await tab.tab.goto(address)
