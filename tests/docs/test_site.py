@@ -29,6 +29,9 @@ import jackfield
 
 __all__ = ["chromium"]
 
+# The first test that needs the site has it built, which takes long on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -107,7 +110,6 @@ def test_nothing_is_fetched_from_elsewhere(site: Path, pages: dict[Path, Reader]
         assert re.findall(r"(?:url\([\"']?|@import +[\"'])(?:https?:)?//[^)]*", path.read_text()) == []
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_nothing_is_cut_off_on_a_laptop_or_a_phone(site: Path, chromium: Browser) -> None:
     """Every day the pages with the widest code, words, headings and tables and the most pictures, and one of a kind."""
