@@ -144,6 +144,22 @@ async def test_a_standing_stream_is_opened_again_without_end_and_goes_on_where_i
     assert set(heard.renewed) == {True}
 
 
+async def test_what_a_call_changed_before_the_stream_was_open_is_looked_at() -> None:
+    """The server announced it to nobody."""
+    called = asyncio.Event()
+
+    async def play(standing: Standing, writer: Writer) -> bool:
+        await called.wait()
+        writer.write(head(200, EVENTS) + b"\r\n\r\n")
+        return True
+
+    async with opened(Standing(play), Heard()) as (server, session):
+        await session.call_tool("work")
+        listed = server.seen.count("tools/list")
+        called.set()
+        await server.until(lambda: server.seen.count("tools/list") == listed + 1)
+
+
 @pytest.mark.parametrize(
     "refusals",
     [

@@ -280,6 +280,19 @@ class SessionTask:
     async def _hold(self, connection: Connection) -> None:
         """Return when the connection is to be closed, or is lost."""
         owner, interval, calls = self._owner, self._owner.config.session.liveness_interval, self._owner.calls
+
+        def was_used() -> bool:
+            return owner.calls > calls
+
+        def listening() -> None:
+            tools = connection.client.server_capabilities.tools
+            # Many servers announce changes without declaring it. A gateway's clients hear of them in no other way.
+            is_told = tools is not None and (tools.list_changed or owner.callbacks.relayed_client is not None)
+            if is_told and was_used():
+                # Such a call may have changed the tools before the announcement could be heard.
+                owner.listing_outdated("tools")
+
+        connection.report.on_listening = listening
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch_loss, owner, connection.report)
             tasks.start_soon(
@@ -289,7 +302,7 @@ class SessionTask:
                 owner.listing_changed,
                 owner.listing_outdated,
                 owner.stream_renewed,
-                lambda: owner.calls > calls,
+                was_used,
             )
             tasks.start_soon(owner.changed_listings.relist_forever, owner)
             tasks.start_soon(owner.idle_clock.run, self._expire)

@@ -169,6 +169,8 @@ class StandingStream:
             if failure is None and response.status_code == 200 and media_type(response) == EVENTS:
                 if self._has_stood:
                     self._report.on_renewed(last_event_id is not None)
+                else:
+                    self._report.on_listening()
                 self._has_stood, self._is_told = True, False
                 return response
             step = next_step(

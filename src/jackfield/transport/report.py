@@ -316,6 +316,8 @@ class ConnectionReport:
         self.config = config
         self.log: SessionLog = log or SessionLog(config.server_name)
         self.on_renewed = on_renewed
+        self.on_listening: Callable[[], None] = lambda: None
+        """Called when the stream of the server's own messages is open for the first time."""
         self.on_limit = on_limit
         self.process_id: int | None = None
         self.exit_code: int | None = None
