@@ -138,7 +138,7 @@ async def test_a_call_whose_turn_does_not_come_was_not_made(unruly: Unruly) -> N
         toolkit = await manager.toolkit(ordered=True)
         slow = asyncio.create_task(toolkit["sleep"].call({"seconds": 30}, call_timeout=5))
         await asyncio.to_thread(eventually, lambda: any(info.in_flight for info in manager.sessions()))
-        with pytest.raises(JackfieldError, match="before this one") as caught:
+        with pytest.raises(JackfieldError, match="before this call of") as caught:
             await toolkit["count"].call({}, call_timeout=0.2)
         assert caught.value.sent is False
         slow.cancel()
