@@ -100,7 +100,7 @@ class MultiServerMCPClient:
 
 _WHAT_TO_GIVE = (
     'Give connections, such as {"notes": {"transport": "stdio", "command": "python", "args": ["notes.py"]}}, '
-    "a MultiServerMCPClient, an MCPConfig or an SessionManager."
+    "a MultiServerMCPClient, an MCPConfig or a SessionManager."
 )
 _OF_FILES = ("mcpServers", "servers", "mcp_servers")
 
