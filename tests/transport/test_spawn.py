@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import MARK, TOKEN, eventually
 
 from jackfield.transport import procfs
-from jackfield.transport import program as programs
+from jackfield.transport import spawn
 from jackfield.transport.spawn import StartedProgram
 
 Start = Callable[[str], StartedProgram]
@@ -155,7 +155,7 @@ def test_a_helper_in_a_session_of_its_own_is_found_by_its_mark_alone(
 def test_where_there_is_no_proc_the_whole_group_is_ended_all_the_same(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (programs, procfs):
+    for module in (spawn, procfs):
         monkeypatch.setattr(module, "sys", SimpleNamespace(platform="darwin"))
     program = start(WITH_HELPER)
     helper = helper_of(program)
@@ -175,7 +175,7 @@ def test_a_kernel_that_gives_no_descriptor_of_a_process(start: Start, monkeypatc
     def refused(pid: int) -> int:
         raise PermissionError("as some containers do")
 
-    monkeypatch.setattr(programs.os, "pidfd_open", refused)
+    monkeypatch.setattr(spawn.os, "pidfd_open", refused)
     program = start("sleep 60")
     assert program.descriptor is None
     program.kill()
@@ -185,7 +185,7 @@ def test_a_kernel_that_gives_no_descriptor_of_a_process(start: Start, monkeypatc
 def test_a_fork_of_this_process_ends_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     program = start("sleep 60")
     with monkeypatch.context() as patch:
-        patch.setattr(programs.os, "getpid", lambda: 1)
+        patch.setattr(spawn.os, "getpid", lambda: 1)
         program.kill_forgotten()
     assert is_running(program.pid)
 
