@@ -12,8 +12,7 @@ import psutil
 import pytest
 from tests.conftest import MARK, TOKEN, eventually
 
-from jackfield.transport import procfs
-from jackfield.transport import spawn
+from jackfield.transport import procfs, spawn
 from jackfield.transport.spawn import StartedProgram
 
 Start = Callable[[str], StartedProgram]
