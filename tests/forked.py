@@ -299,6 +299,10 @@ def become(
     for stream, number in zip(aside, numbers, strict=True):
         os.dup2(stream, number)
         os.close(stream)
+    # What the launcher was started without is not that of this program's parent either.
+    closed = {0, 1, 2}.difference(numbers)
+    for number in closed:
+        os.close(number)
     if leader:
         os.setsid()
     if terminal:
@@ -307,9 +311,10 @@ def become(
         usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, signal.SIG_IGN if number in ignored else usual)
     # Those that there are remember what kind of file they were opened on.
-    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    lines: Any = {"buffering": 1, "errors": "backslashreplace"}
+    sys.stdin = sys.__stdin__ = None if 0 in closed else open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = None if 1 in closed else open(1, "w", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = None if 2 in closed else open(2, "w", closefd=False, **lines)  # type: ignore[misc]  # noqa: SIM115
     os.environ.clear()
     os.environ.update(environment)
     # Whoever looks for a process by its arguments and environment reads this memory: proc(5), arg_start to env_end.
