@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -92,10 +93,9 @@ async def test_children_of_a_user_and_in_all(tmp_path: Path, notes: StdioConfig)
     assert not children()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-async def test_a_child_that_uses_too_much_memory_is_restarted_between_calls(
-    tmp_path: Path, notes: StdioConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def looked_again(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    """Waits until memory was looked at, from now on."""
     monkeypatch.setattr(child_memory, "_LOOK_SECONDS", 0.05)
     looked = 0
     look = ChildMemory.look
@@ -105,7 +105,21 @@ async def test_a_child_that_uses_too_much_memory_is_restarted_between_calls(
         await look(memory)
         looked += 1
 
+    async def again() -> None:
+        # The second look from here began after now.
+        before = looked
+        with anyio.fail_after(30):
+            while looked < before + 2:
+                await anyio.sleep(0.01)
+
     monkeypatch.setattr(ChildMemory, "look", counted)
+    return again
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+async def test_a_child_that_uses_too_much_memory_is_restarted_between_calls(
+    tmp_path: Path, notes: StdioConfig, looked_again: Callable[[], Awaitable[None]]
+) -> None:
     notes = notes.model_copy(update={"command": sys.executable})  # whose memory is its own
     limits = GatewayLimits(child_memory_bytes=300 * 1024 * 1024)
     async with gateway_of(tmp_path, [notes], limits=limits) as here, AsyncExitStack() as stack:
@@ -121,11 +135,7 @@ async def test_a_child_that_uses_too_much_memory_is_restarted_between_calls(
 
             tasks.start_soon(call_slow)
             await ann.call_tool("grow", {"mebibytes": 350})
-            # The second look from here began after the child had grown.
-            before = looked
-            with anyio.fail_after(30):
-                while looked < before + 2:
-                    await anyio.sleep(0.01)
+            await looked_again()
             # What runs is not interrupted; what comes waits for it to end.
             after = await ann.call_tool("grow", {"mebibytes": 1})
         assert slow in ([2], [3])  # it began before or after the one that grows
@@ -135,6 +145,37 @@ async def test_a_child_that_uses_too_much_memory_is_restarted_between_calls(
         told = here.gateway.activity.snapshot().incidents
         [restarted] = [one for one in told if one.kind == "restarted"]
         assert "MiB of memory; the limit is 300" in restarted.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+async def test_no_child_is_started_beyond_the_memory_of_all(
+    tmp_path: Path, notes: StdioConfig, looked_again: Callable[[], Awaitable[None]]
+) -> None:
+    notes = notes.model_copy(update={"command": sys.executable})  # whose memory is its own
+    limits = GatewayLimits(children_memory_bytes=400 * 1024 * 1024)
+    async with gateway_of(tmp_path, [notes], limits=limits) as here, AsyncExitStack() as stack:
+        ann, bob = await user(here, stack, "ann"), await user(here, stack, "bob")
+        assert (await ann.call_tool("grow", {"mebibytes": 450})).data == 1
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ann.call_tool, "slow", {"seconds": 1000})
+            with anyio.fail_after(30):
+                while not any(call.name == "slow" for call in here.gateway.activity.snapshot().live):
+                    await anyio.sleep(0.01)
+            await looked_again()
+            refused = await bob.call_tool("slow", {"seconds": 0})
+            assert refused.is_error
+            assert "`children_memory` is 400" in refused.text
+            assert len(children()) == 1
+            assert "children_memory" in here.gateway.activity.snapshot().limits
+            tasks.cancel_scope.cancel()
+        # One that is not in use gives way, and is told.
+        with anyio.fail_after(20):
+            while (result := await bob.call_tool("grow", {"mebibytes": 1})).is_error:
+                await anyio.sleep(0.05)
+        assert result.data == 1
+        assert len(children()) == 1
+        assert "was lost and reopened" in (await ann.call_tool("slow", {"seconds": 0})).text
+    assert not children()
 
 
 def test_bounds_are_numbers_of_at_least_one() -> None:

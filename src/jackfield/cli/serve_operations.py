@@ -30,6 +30,7 @@ class OperationOptions:
     max_children: int | None = None
     max_children_per_user: int | None = None
     child_memory: int | None = None
+    children_memory: int | None = None
     child_idle: float | None = None
     metrics: bool = False
     stop_delay: float | None = None
@@ -57,6 +58,7 @@ class OperationOptions:
 
         return GatewayLimits(
             child_memory_bytes=None if self.child_memory is None else self.child_memory * MEBIBYTE,
+            children_memory_bytes=None if self.children_memory is None else self.children_memory * MEBIBYTE,
             **_given(
                 upstreams=self.max_upstreams, children=self.max_children, children_per_user=self.max_children_per_user
             ),

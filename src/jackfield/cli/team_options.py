@@ -155,6 +155,15 @@ ChildMemoryOption = Annotated[
         min=1,
     ),
 ]
+ChildrenMemoryOption = Annotated[
+    int | None,
+    typer.Option(
+        "--children-memory",
+        help="Start no other server process while all of them together use more memory than this. Linux only.",
+        metavar="MB",
+        min=1,
+    ),
+]
 ChildIdleOption = Annotated[
     float | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""`ChildMemory`: restarts servers over stdio that use more memory than they may, between two calls."""
+"""`ChildMemory`: what servers over stdio use of memory. Restarts those that use too much, between two calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .activity import Activity
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _LOOK_SECONDS = 2.0
-_MEBIBYTE = 1024 * 1024
+MEBIBYTE = 1024 * 1024
 
 
 class ChildMemory:
@@ -25,13 +25,13 @@ class ChildMemory:
     Args:
         manager: Has their sessions.
         activity: Where restarts are noted.
-        most_bytes: What one of them may use, its own children included.
+        most_bytes: What one of them may use, its own children included; `None` for any amount.
 
     Raises:
         ConfigError: This is not Linux, whose /proc says what a process uses.
     """
 
-    def __init__(self, manager: SessionManager, activity: Activity, most_bytes: int) -> None:
+    def __init__(self, manager: SessionManager, activity: Activity, most_bytes: int | None) -> None:
         if sys.platform != "linux":
             raise ConfigError("The memory of child processes can be limited only on Linux.")
         self._manager = manager
@@ -39,6 +39,12 @@ class ChildMemory:
         self._most_bytes = most_bytes
         self._due: dict[tuple[str, str], anyio.Event] = {}
         """Sessions that are to be restarted as soon as no request of them runs."""
+        self._used: dict[tuple[str, str], int] = {}
+        """What the process of each session used when it was looked at last."""
+
+    def used_by(self, server_name: str, key: str) -> int:
+        """What the process of a session uses, in bytes; 0 while it was not looked at yet."""
+        return self._used.get((server_name, key), 0)
 
     async def room(self, server_name: str, key: str, deadline: Deadline) -> None:
         """Wait while a session is about to be restarted: between two calls there must be a moment."""
@@ -62,18 +68,20 @@ class ChildMemory:
         }
         # Hundreds of small files.
         used = await anyio.to_thread.run_sync(resident_bytes, leaders.keys()) if leaders else {}
-        now = {session: used.get(leader, 0) for leader, session in leaders.items()}
-        for session in [session for session in self._due if now.get(session, 0) <= self._most_bytes]:
+        now = self._used = {session: used.get(leader, 0) for leader, session in leaders.items()}
+        if (most_bytes := self._most_bytes) is None:
+            return
+        for session in [session for session in self._due if now.get(session, 0) <= most_bytes]:
             # It has ended, or was restarted by others.
             self._due.pop(session).set()
         for session, size in now.items():
-            if size > self._most_bytes:
-                self._restart(session, size)
+            if size > most_bytes:
+                self._restart(session, size, most_bytes)
 
-    def _restart(self, session: tuple[str, str], size: int) -> None:
+    def _restart(self, session: tuple[str, str], size: int, most_bytes: int) -> None:
         because = (
-            f"was restarted by the gateway: its process used {size // _MEBIBYTE} MiB of memory; "
-            f"the limit is {self._most_bytes // _MEBIBYTE} (`child_memory`)"
+            f"was restarted by the gateway: its process used {size // MEBIBYTE} MiB of memory; "
+            f"the limit is {most_bytes // MEBIBYTE} (`child_memory`)"
         )
         if not self._manager.inside.restart_if_quiet(*session, because):
             self._due.setdefault(session, anyio.Event())

@@ -135,7 +135,7 @@ class Gateway:
             )
             clients.on_listed = self._listed_for
             self._child_bounds = bounds = ChildBounds(
-                self.manager, self._limits, clients.user_of, self.activity.limit_reached
+                self.manager, self._limits, clients.user_of, self.activity.limit_reached, memory
             )
             self.manager.inside.bound(bounds)
             self._views = views = stack.enter_context(Views(self.configs, self.credentials, partial(self._view, tasks)))
@@ -162,8 +162,8 @@ class Gateway:
         await self._stack.__aexit__(exc_type, exc, traceback)
 
     def _child_memory(self) -> ChildMemory | None:
-        most_bytes = self._limits.child_memory_bytes
-        return None if most_bytes is None else ChildMemory(self.manager, self.activity, most_bytes)
+        of_one, of_all = self._limits.child_memory_bytes, self._limits.children_memory_bytes
+        return None if of_one is of_all is None else ChildMemory(self.manager, self.activity, of_one)
 
     async def reconfigure(self, servers: Sequence[BaseServerConfig]) -> Changes:
         """Serve these servers from now on. Sessions with servers that do not change go on; those with others end when

@@ -12,6 +12,7 @@ from ..pool.decisions import Crowd
 from ..pool.session_manager import SessionManager
 from ..pool.waiting_line import SessionSlot
 from ..serving.shares import SharedBound, Sharing
+from .child_memory import MEBIBYTE, ChildMemory
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,15 @@ class GatewayLimits:
         children_per_user: Those of one user, at all instances of the gateway. Only where tokens say who that is.
         child_memory_bytes: What a server over stdio and its own children may use of memory. Beyond, it is restarted
             between two calls.
+        children_memory_bytes: What all servers over stdio and their children may use of memory together. Beyond, no
+            other is started.
     """
 
     upstreams: int = 2_000
     children: int = 200
     children_per_user: int = 50
     child_memory_bytes: int | None = None
+    children_memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -53,6 +57,7 @@ class ChildBounds:
         limits: The bounds.
         user_of: Whose sessions have a key; `None` if no token says so.
         on_refused: Called with the name of a bound for which a session was refused.
+        memory: Knows what their processes use, if that is bounded.
     """
 
     def __init__(
@@ -61,11 +66,13 @@ class ChildBounds:
         limits: GatewayLimits,
         user_of: Callable[[str | None], str | None],
         on_refused: Callable[[str], None],
+        memory: ChildMemory | None = None,
     ) -> None:
         self._manager = manager
         self._limits = limits
         self._user_of = user_of
         self._on_refused = on_refused
+        self._memory = memory
         self._shared: SharedBound | None = None
 
     def share(self, sharing: Sharing | None) -> None:
@@ -89,6 +96,11 @@ class ChildBounds:
             return []
         children = [place for place, slot in enumerate(slots) if isinstance(slot.config, StdioConfig)]
         crowds = [Crowd(children, self._limits.children, "children")]
+        if self._memory is not None and (most_bytes := self._limits.children_memory_bytes) is not None:
+            # Their number is of no account; the maximum is what the error names.
+            used = sum(self._memory.used_by(slots[place].server_name, slots[place].key or "") for place in children)
+            most = most_bytes // MEBIBYTE
+            crowds.append(Crowd(children, max(most, len(children) + 1), "children_memory", is_full=used >= most_bytes))
         if (user := self._user_of(key)) is not None:
             own = [place for place in children if self._user_of(slots[place].key) == user]
             most = self._limits.children_per_user

@@ -81,12 +81,14 @@ class Crowd:
         maximum: How many there may be.
         bound: What the bound is called.
         elsewhere: So many are somewhere else, or may be.
+        is_full: Whether there is no room among them, however few they are: together they use too much.
     """
 
     members: Sequence[int]
     maximum: int
     bound: str
     elsewhere: int = 0
+    is_full: bool = False
 
 
 def decide(
@@ -118,7 +120,7 @@ def decide(
     if closing:
         return Wait("closing")
     for one in crowds:
-        if len(one.members) + one.elsewhere >= one.maximum:
+        if one.is_full or len(one.members) + one.elsewhere >= one.maximum:
             if any(not slots[index].is_usable for index in one.members):
                 return Wait("crowd")
             idle = [index for index in one.members if slots[index].is_idle]
