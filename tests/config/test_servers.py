@@ -257,3 +257,11 @@ def test_a_bad_variable_is_named(name: str, text: str, monkeypatch: pytest.Monke
         SessionConfig()
     with pytest.raises(ConfigError, match=variable):
         MCPConfig.from_dict({"mcpServers": {"s": {"command": "c"}}})
+
+
+def test_a_changed_copy_equals_one_that_was_made_so() -> None:
+    one = StdioConfig(server_name="s", command="x", args=["--token", "sesame-open-1"])
+    changed = one.model_copy(update={"args": ["y"]})
+    assert changed == StdioConfig(server_name="s", command="x", args=["y"])
+    assert changed != one
+    assert (list(one.argument_secrets()), list(changed.argument_secrets())) == ([("--token", "sesame-open-1")], [])

@@ -170,6 +170,25 @@ class BaseServerConfig(StrictModel):
         raise NotImplementedError
 
 
+class _ArgumentSecrets:
+    """Remembers the secrets found in arguments. All are equal, since configurations that have them are compared."""
+
+    def __init__(self) -> None:
+        self._args: tuple[str, ...] = ()
+        self._found: tuple[NamedValue, ...] = ()
+
+    def of(self, args: tuple[str, ...]) -> tuple[NamedValue, ...]:
+        """The secrets in some arguments."""
+        if self._args != args:
+            self._args, self._found = args, tuple(argument_secrets(args))
+        return self._found
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ArgumentSecrets)
+
+    __hash__ = object.__hash__
+
+
 class StdioConfig(BaseServerConfig):
     """A server that runs as a child process and communicates over its stdin and stdout."""
 
@@ -190,8 +209,7 @@ class StdioConfig(BaseServerConfig):
 
     working_dir: FilePath | None = Field(default=None, validation_alias=AliasChoices("working_dir", "cwd"))
 
-    _argument_secrets: tuple[tuple[str, ...], tuple[NamedValue, ...]] | None = PrivateAttr(default=None)
-    """Those of some arguments."""
+    _argument_secrets: _ArgumentSecrets = PrivateAttr(default_factory=lambda: _ArgumentSecrets())
 
     inherits_nothing: ClassVar[bool] = False
     """Whether it gets nothing of this process's variables."""
@@ -227,10 +245,7 @@ class StdioConfig(BaseServerConfig):
 
     def argument_secrets(self) -> Sequence[NamedValue]:
         """Secrets in the command line, which are looked for once. Never print them."""
-        args = tuple(self.args)
-        if self._argument_secrets is None or self._argument_secrets[0] != args:
-            self._argument_secrets = args, tuple(argument_secrets(args))
-        return self._argument_secrets[1]
+        return self._argument_secrets.of(tuple(self.args))
 
     @property
     def address(self) -> str:
