@@ -209,7 +209,7 @@ class StdioConfig(BaseServerConfig):
 
     working_dir: FilePath | None = Field(default=None, validation_alias=AliasChoices("working_dir", "cwd"))
 
-    _argument_secrets: _ArgumentSecrets = PrivateAttr(default_factory=lambda: _ArgumentSecrets())
+    _argument_secrets: _ArgumentSecrets = PrivateAttr(default_factory=_ArgumentSecrets)
 
     inherits_nothing: ClassVar[bool] = False
     """Whether it gets nothing of this process's variables."""
