@@ -329,13 +329,13 @@ def test_logs_are_for_those_who_ask(run: Command) -> None:
 
 PROBE = """
 import sys
-from jackfield.transport import spawn as program
+from jackfield.transport import spawn
 started = []
-real = program.start_program
+real = spawn.start_program
 def start_program(launch):
     started.append([name for name in ("mcp", "pydantic", "asyncio", "anyio", "httpx2") if name in sys.modules])
     return real(launch)
-program.start_program = start_program
+spawn.start_program = start_program
 from jackfield.cli.app import main
 code = main(sys.argv[1:])
 print(started, [name for name in ("mcp", "asyncio", "pydantic", "jsonschema") if name in sys.modules], file=sys.stderr)

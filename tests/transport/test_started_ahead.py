@@ -18,7 +18,7 @@ from tests.conftest import MARK, SERVERS, TOKEN, Unruly, eventually, strays
 from jackfield import MCPClientSessionManager, ServerStartError, SessionConfig, StdioConfig
 from jackfield.config.launch import inherited_environment
 from jackfield.config.servers import launch_of_config
-from jackfield.transport import spawn as program
+from jackfield.transport import spawn
 from jackfield.transport.spawn import end_started, started_ahead, take_started
 
 BACKENDS = ["asyncio", "trio"]
@@ -156,14 +156,14 @@ INTERRUPTED = """
 import os, signal, sys, time
 from pathlib import Path
 from jackfield.config.launch import Launch
-from jackfield.transport import procfs, spawn as program
+from jackfield.transport import procfs, spawn
 
 launch = Launch("x", sys.executable, ("-S", "{server}", "--ignore-eof", "--ignore-sigterm"), {{"{mark}": "{token}"}})
 at, seen = int(sys.argv[1]), 0
 
 def count(frame, event, argument):
     global seen
-    if frame.f_code.co_filename in (program.__file__, procfs.__file__, program.subprocess.__file__):
+    if frame.f_code.co_filename in (spawn.__file__, procfs.__file__, spawn.subprocess.__file__):
         if event == "line":
             seen += 1
             if seen == at:
@@ -174,7 +174,7 @@ for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.default_int_handler)
 try:
     sys.settrace(count)
-    with program.started_ahead(launch):
+    with spawn.started_ahead(launch):
         sys.settrace(None)
         print("started", seen, flush=True)
         if at == 0:
@@ -215,4 +215,4 @@ def test_a_signal_that_is_ignored_stays_so(unruly: Unruly) -> None:
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert not program._waiting
+    assert not spawn._waiting

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from ..gateway.limits import GatewayLimits
     from ..gateway.operations import OperationSettings
 
-MEBIBYTE = 1024 * 1024
-
 
 @dataclass(frozen=True)
 class OperationOptions:
@@ -54,6 +52,7 @@ class OperationOptions:
 
     def gateway_limits(self) -> GatewayLimits:
         """Bounds on what is behind it."""
+        from ..gateway.child_memory import MEBIBYTE
         from ..gateway.limits import GatewayLimits
 
         return GatewayLimits(

@@ -97,10 +97,9 @@ class ChildBounds:
         children = [place for place, slot in enumerate(slots) if isinstance(slot.config, StdioConfig)]
         crowds = [Crowd(children, self._limits.children, "children")]
         if self._memory is not None and (most_bytes := self._limits.children_memory_bytes) is not None:
-            # Their number is of no account; the maximum is what the error names.
             used = sum(self._memory.used_by(slots[place].server_name, slots[place].key or "") for place in children)
-            most = most_bytes // MEBIBYTE
-            crowds.append(Crowd(children, max(most, len(children) + 1), "children_memory", is_full=used >= most_bytes))
+            if used >= most_bytes:
+                crowds.append(Crowd(children, most_bytes // MEBIBYTE, "children_memory", is_full=True))
         if (user := self._user_of(key)) is not None:
             own = [place for place in children if self._user_of(slots[place].key) == user]
             most = self._limits.children_per_user

@@ -1,7 +1,7 @@
 """`Admission`: how many calls may run, and how many may begin in a minute, in all and of one user.
 
-Calls are the requests that have work done for them, in both eras of the protocol. All of a
-minute and those of a user that run are counted on all instances that share a store, all that run on this one.
+Calls are the requests that have work done for them, in both eras of the protocol. All of a minute and those of a user
+that run are counted on all instances that share a store, all that run on this one.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from tests.adapters.ag2_classic.chat_api import Script
 from tests.conftest import everything
 
 from jackfield import ConfigError, MCPClientSessionManager, Toolkit, create_toolkit
-from jackfield.session import session_loop as home
+from jackfield.session import session_loop
 
 Scripted = Callable[[Script], LLMConfig]
 
@@ -80,7 +80,7 @@ async def test_a_synchronous_run_in_another_thread(toolkit: Toolkit, scripted: S
 async def test_a_synchronous_run_on_the_sessions_own_loop_is_told_and_not_waited_for(
     toolkit: Toolkit, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(home, "REACH_TIMEOUT", 0.2)
+    monkeypatch.setattr(session_loop, "REACH_TIMEOUT", 0.2)
     response = agent_with(toolkit, scripted(counting)).run(message="Count.", max_turns=3)
     response.process()
     assert "Nothing was sent. Use the async methods" in response.summary
